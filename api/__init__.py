@@ -1,0 +1,1 @@
+"""The HTTP shell: parse, hand to a command or a query, render."""

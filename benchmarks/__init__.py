@@ -1,0 +1,1 @@
+"""Measurements, each beside its floor: bare asyncpg doing the same rows."""

@@ -1,0 +1,1 @@
+"""The `reactorcide` command: the one place that knows all the others."""

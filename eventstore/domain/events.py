@@ -1,0 +1,295 @@
+"""Every fact the log can hold: one frozen model per event, with its wire name.
+
+This module only says what events *are*. Who may record one, and when, is said by the
+TRANSITIONS table beside each stream's rules. A field's default may never change: an
+event that was written without the field keeps its meaning (a new meaning is a new
+`schema_version` and an upcaster in the codec).
+
+Nothing here is secret: a token is its SHA-256, a secret value is sealed.
+"""
+
+from datetime import datetime
+from typing import ClassVar, Literal, TypeAlias
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+SourceType: TypeAlias = Literal["none", "git", "copy"]
+OnLostLease: TypeAlias = Literal["requeue", "fail"]
+
+
+class Event(BaseModel):
+    """The base of all facts. `wire_type` is its name in the log, the API and the docs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wire_type: ClassVar[str]
+    schema_version: ClassVar[int] = 1
+
+
+# Jobs
+
+
+class JobSubmitted(Event):
+    """A job was asked for. Holds the whole request; times and counts follow in later facts.
+
+    `job_env_vars` holds plain values only; those named in `secret_env_vars` are in
+    `sealed_env_vars`, name to sealed value.
+    """
+
+    wire_type: ClassVar[str] = "job.submitted"
+
+    user_id: UUID
+    name: str
+    job_command: str
+    description: str | None = None
+    source_type: SourceType = "none"
+    git_url: str | None = None
+    git_ref: str | None = None
+    source_path: str | None = None
+    code_dir: str = "/job/src"
+    job_dir: str = "/job/src"
+    runner_image: str | None = None
+    job_env_vars: dict[str, str] = {}
+    sealed_env_vars: dict[str, str] = {}
+    job_env_file: str | None = None
+    timeout_seconds: int = 3600
+    priority: int = 0
+    queue_name: str = "default"
+    max_attempts: int = 1
+    on_lost_lease: OnLostLease = "requeue"
+    retry_backoff_seconds: float = 5
+    run_at: datetime | None = None
+    unique_key: str | None = None
+    labels: dict[str, str] = {}
+    depends_on: tuple[UUID, ...] = ()
+    retry_of: UUID | None = None
+
+
+class JobQueued(Event):
+    """Nothing holds the job back any more: its time has come, what it waited for completed."""
+
+    wire_type: ClassVar[str] = "job.queued"
+
+
+class JobClaimed(Event):
+    """A worker took the job. Opens attempt number `attempt` and its lease."""
+
+    wire_type: ClassVar[str] = "job.claimed"
+
+    attempt: int
+    worker_id: UUID
+    lease_seconds: float
+
+
+class JobStarted(Event):
+    """The attempt's command runs."""
+
+    wire_type: ClassVar[str] = "job.started"
+
+    attempt: int
+
+
+class JobReleased(Event):
+    """The worker gave the job back unharmed; the attempt does not count as a failure."""
+
+    wire_type: ClassVar[str] = "job.released"
+
+    attempt: int
+    reason: str
+
+
+class JobLeaseExpired(Event):
+    """The attempt's worker was not heard of in time; what it still writes is refused."""
+
+    wire_type: ClassVar[str] = "job.lease_expired"
+
+    attempt: int
+    worker_id: UUID
+
+
+class JobRetryScheduled(Event):
+    """The attempt failed or ran out of time, and another one follows at `retry_at`."""
+
+    wire_type: ClassVar[str] = "job.retry_scheduled"
+
+    attempt: int
+    outcome: Literal["failed", "timed_out"]
+    exit_code: int | None = None
+    error: str | None = None
+    retry_at: datetime
+
+
+class JobCancelRequested(Event):
+    """Somebody asked for a running job to stop: TERM, `grace_seconds`, then KILL."""
+
+    wire_type: ClassVar[str] = "job.cancel_requested"
+
+    grace_seconds: int
+
+
+class JobCancelled(Event):
+    """The job ended because it was cancelled. `attempt` is None when none was running."""
+
+    wire_type: ClassVar[str] = "job.cancelled"
+
+    attempt: int | None = None
+    exit_code: int | None = None
+    reason: str
+
+
+class JobCompleted(Event):
+    """The command ended with exit code 0."""
+
+    wire_type: ClassVar[str] = "job.completed"
+
+    attempt: int
+    exit_code: int = 0
+
+
+class JobFailed(Event):
+    """The last attempt failed. `exit_code` is None when the command never ran or was lost."""
+
+    wire_type: ClassVar[str] = "job.failed"
+
+    attempt: int
+    exit_code: int | None = None
+    error: str
+
+
+class JobTimedOut(Event):
+    """The last attempt ran longer than `timeout_seconds`."""
+
+    wire_type: ClassVar[str] = "job.timed_out"
+
+    attempt: int
+    exit_code: int | None = None
+    error: str
+
+
+class JobDeleted(Event):
+    """An ended job was taken off every list; its events stay."""
+
+    wire_type: ClassVar[str] = "job.deleted"
+
+
+JobEvent: TypeAlias = (
+    JobSubmitted
+    | JobQueued
+    | JobClaimed
+    | JobStarted
+    | JobReleased
+    | JobLeaseExpired
+    | JobRetryScheduled
+    | JobCancelRequested
+    | JobCancelled
+    | JobCompleted
+    | JobFailed
+    | JobTimedOut
+    | JobDeleted
+)
+
+
+# Tokens
+
+
+class TokenIssued(Event):
+    """A token was made. `token_hash` is the hex SHA-256 of the text, `prefix` its first letters.
+
+    `scopes` None: all that the owner's roles allow. `expires_at` None: never.
+    """
+
+    wire_type: ClassVar[str] = "token.issued"
+
+    user_id: UUID
+    name: str
+    token_hash: str
+    prefix: str
+    scopes: tuple[str, ...] | None = None
+    expires_at: datetime | None = None
+    rotated_from: UUID | None = None
+
+
+class TokenRevoked(Event):
+    """The token no longer opens anything."""
+
+    wire_type: ClassVar[str] = "token.revoked"
+
+
+class TokenRotated(Event):
+    """Token `successor_id` replaces this one, which holds until `valid_until`."""
+
+    wire_type: ClassVar[str] = "token.rotated"
+
+    successor_id: UUID
+    valid_until: datetime
+
+
+TokenEvent: TypeAlias = TokenIssued | TokenRevoked | TokenRotated
+
+
+# Users
+
+
+class UserRegistered(Event):
+    """A user exists from now on."""
+
+    wire_type: ClassVar[str] = "user.registered"
+
+    username: str
+    email: str | None = None
+    roles: tuple[str, ...]
+
+
+class UserRolesChanged(Event):
+    """The user's roles are these, all of them, from now on."""
+
+    wire_type: ClassVar[str] = "user.roles_changed"
+
+    roles: tuple[str, ...]
+
+
+class UserDeactivated(Event):
+    """The user may do nothing any more; none of its tokens holds."""
+
+    wire_type: ClassVar[str] = "user.deactivated"
+
+
+UserEvent: TypeAlias = UserRegistered | UserRolesChanged | UserDeactivated
+
+
+# Workers
+
+
+class WorkerRegistered(Event):
+    """A worker process started and will claim from these queues."""
+
+    wire_type: ClassVar[str] = "worker.registered"
+
+    name: str
+    hostname: str
+    pid: int
+    queues: tuple[str, ...]
+    concurrency: int
+    labels: dict[str, str] = {}
+    runner: str
+    code_version: str
+
+
+class WorkerDrained(Event):
+    """The worker takes no new work; what runs may end."""
+
+    wire_type: ClassVar[str] = "worker.drained"
+
+
+class WorkerStopped(Event):
+    """The worker ended in good order."""
+
+    wire_type: ClassVar[str] = "worker.stopped"
+
+    reason: str
+
+
+WorkerEvent: TypeAlias = WorkerRegistered | WorkerDrained | WorkerStopped
+
+AnyEvent: TypeAlias = JobEvent | TokenEvent | UserEvent | WorkerEvent

@@ -1,0 +1,104 @@
+"""The envelope: what the log keeps around each event.
+
+This module does not know what events mean; `data` is JSON text all the way through.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple, TypeAlias
+from uuid import UUID
+
+ActorType: TypeAlias = Literal["user", "worker", "system"]
+StreamType: TypeAlias = Literal["job", "token", "user", "worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Who caused an event, from where, and what else belongs to it."""
+
+    actor_type: ActorType = "system"
+    actor_id: UUID | None = None
+    """The user's or worker's id; None for the system itself."""
+    token_id: UUID | None = None
+    """The token that authenticated the request."""
+    ip: str | None = None
+    user_agent: str | None = None
+    request_id: str | None = None
+    correlation_id: UUID | None = None
+    """Shared by everything that follows from one request."""
+    causation_id: UUID | None = None
+    """The event that made somebody issue this command."""
+
+
+SYSTEM = Context()
+
+
+class NewEvent(NamedTuple):
+    """An event that is not recorded yet."""
+
+    event_id: UUID
+    type: str
+    schema_version: int
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Events for one stream, all or none, if it still stands at `expected_version`."""
+
+    stream_type: StreamType
+    stream_id: UUID
+    expected_version: int
+    """The version of the stream's last event; 0 for a new stream."""
+    events: tuple[NewEvent, ...]
+    """At least one."""
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The append is in the log."""
+
+    stream_id: UUID
+    version: int
+    """The stream's version now."""
+    position: int
+    """Of its first event; those of the others ascend from there."""
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The stream is not at `expected_version`: nothing of this append was written."""
+
+    stream_id: UUID
+    expected_version: int
+
+
+AppendResult: TypeAlias = Appended | Conflict
+
+
+class RecordedEvent(NamedTuple):
+    """An event as the log keeps it: immutable, for ever."""
+
+    position: int
+    """Where it stands in the whole log. Ascending within a stream; gaps are normal."""
+    event_id: UUID
+    stream_type: StreamType
+    stream_id: UUID
+    version: int
+    """Where it stands in its stream: 1, 2, 3 … without gaps."""
+    type: str
+    schema_version: int
+    data: str
+    """JSON text of an object."""
+    actor_type: ActorType
+    actor_id: UUID | None
+    token_id: UUID | None
+    ip: str | None
+    user_agent: str | None
+    request_id: str | None
+    correlation_id: UUID | None
+    causation_id: UUID | None
+    recorded_at: datetime
+    """The database's clock at the start of the transaction that appended it."""

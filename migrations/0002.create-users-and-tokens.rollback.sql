@@ -1,0 +1,3 @@
+DROP TABLE token_uses;
+DROP TABLE tokens;
+DROP TABLE users;

@@ -1,0 +1,2 @@
+DROP TABLE worker_beats;
+DROP TABLE workers;

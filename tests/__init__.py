@@ -1,0 +1,1 @@
+"""Claims about reactorcide, each held against a real PostgreSQL."""

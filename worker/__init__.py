@@ -1,0 +1,1 @@
+"""The execution shell: claim, lease, run, report, stop."""
