@@ -19,16 +19,13 @@ when the events are.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 
+from reactorcide.eventstore.database import Connection, Reader
 from reactorcide.eventstore.record import Append, Appended, AppendResult, Conflict, RecordedEvent
-
-Connection: TypeAlias = (
-    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +140,14 @@ async def append(
 
 
 async def read_stream(
-    connection: Connection, stream_id: UUID, after_version: int = 0, limit: int | None = None
+    connection: Reader, stream_id: UUID, after_version: int = 0, limit: int | None = None
 ) -> list[RecordedEvent]:
     """Return a stream's events after `after_version`, in the order of their versions."""
     return _recorded(await connection.fetch(_READ_STREAM, stream_id, after_version, limit))
 
 
 async def read_streams(
-    connection: Connection, stream_ids: Iterable[UUID]
+    connection: Reader, stream_ids: Iterable[UUID]
 ) -> dict[UUID, list[RecordedEvent]]:
     """Return the events of many streams in one round trip; an unknown stream has no key."""
     streams: dict[UUID, list[RecordedEvent]] = {}
@@ -160,7 +157,7 @@ async def read_streams(
 
 
 async def read_all(
-    connection: Connection, after_position: int, safe_position: int, limit: int
+    connection: Reader, after_position: int, safe_position: int, limit: int
 ) -> list[RecordedEvent]:
     """Return the next events of the whole log, in the order of their positions.
 

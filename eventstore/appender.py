@@ -1,0 +1,239 @@
+"""Commands that arrive together are written together.
+
+A batch is whatever has queued while the last one was in flight: no timer, so that a lone
+command goes at once. Calls stay whole (one call, one statement) and a stream occurs once in a
+statement. It decides nothing and reads nothing.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Generic, Self, TypeAlias, TypeVar
+from uuid import UUID
+
+import asyncpg
+
+from reactorcide.eventstore import store
+from reactorcide.eventstore.database import (
+    Database,
+    DatabaseError,
+    DatabaseUnavailable,
+    StatementRefused,
+    database_errors,
+)
+from reactorcide.eventstore.handle import Change
+from reactorcide.eventstore.record import Append, AppendResult
+from reactorcide.eventstore.store import InlineRows
+
+S = TypeVar("S")
+
+Unit: TypeAlias = tuple[Append, Change[S]]
+
+_BATCH_UNITS: Final = 1000
+_REPETITIONS: Final = 5
+_CLOSE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Call(Generic[S]):
+    """One call of append that waits for its answer."""
+
+    units: Sequence[Unit[S]]
+    stream_ids: frozenset[UUID]
+    answer: asyncio.Future[list[AppendResult]]
+
+
+class Appender(Generic[S]):
+    """The door of one process to the streams of one kind; see AppendDoor.
+
+    Use it as an async context manager. It opens `connections` connections of its own, and
+    opens them again after they broke. Leaving it writes what was already handed in.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        rows: Callable[[Sequence[Change[S]]], InlineRows],
+        connections: int = 2,
+    ) -> None:
+        self._database = database
+        self._rows = rows
+        self._lanes = [_Lane(database) for _ in range(connections)]
+        self._calls: deque[_Call[S]] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises DatabaseUnavailable."""
+        try:
+            for lane in self._lanes:
+                await lane.connect()
+        except BaseException:
+            await self._disconnect()
+            raise
+        self._is_open = True
+        self._tasks = [
+            asyncio.create_task(self._serve(lane), name=f"appender-{nth}")
+            for nth, lane in enumerate(self._lanes)
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Write what is queued, then disconnect."""
+        self._is_open = False
+        while self._idle:
+            _settle(self._idle.popleft())
+        try:
+            await asyncio.gather(*self._tasks)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            self._fail(self._calls, DatabaseUnavailable("the appender is closed"))
+            await self._disconnect()
+
+    async def append(self, units: Sequence[Unit[S]]) -> list[AppendResult]:
+        """Append in one statement, shared with others; the results are in the order of `units`.
+
+        A conflict or a refusal touches no other call. Raises ValueError when a stream occurs
+        twice, StatementRefused (nothing of this call was written) and DatabaseUnavailable (it
+        may have been).
+        """
+        if not self._is_open:
+            detail = "the appender is closed"
+            raise DatabaseUnavailable(detail)
+        if not units:
+            return []
+        stream_ids = frozenset(append.stream_id for append, _ in units)
+        if len(stream_ids) != len(units):
+            msg = "a stream may occur only once in a call of append"
+            raise ValueError(msg)
+        answer: asyncio.Future[list[AppendResult]] = asyncio.get_running_loop().create_future()
+        self._calls.append(_Call(units, stream_ids, answer))
+        self._wake_one()
+        return await answer
+
+    def _wake_one(self) -> None:
+        """Wake an idle lane, unless one is awake already and has not yet looked."""
+        if self._calls and self._idle:
+            _settle(self._idle.popleft())
+
+    async def _serve(self, lane: "_Lane") -> None:
+        """Write batch after batch, until the appender is left and the queue is empty."""
+        while True:
+            batch = self._take()
+            if batch:
+                self._wake_one()
+                await self._write(lane, batch)
+            elif self._is_open:
+                idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._idle.append(idle)
+                await idle
+            else:
+                return
+
+    def _take(self) -> list[_Call[S]]:
+        """Take the calls of the next statement, oldest first; what must wait stays in order."""
+        taken: list[_Call[S]] = []
+        left: list[_Call[S]] = []
+        streams: set[UUID] = set()
+        while self._calls:
+            call = self._calls.popleft()
+            if call.answer.done():
+                continue  # its caller was cancelled
+            if taken and len(streams) + len(call.stream_ids) > _BATCH_UNITS:
+                left.append(call)
+                break
+            if streams.isdisjoint(call.stream_ids):
+                taken.append(call)
+            else:
+                left.append(call)
+            streams |= call.stream_ids
+        self._calls.extendleft(reversed(left))
+        return taken
+
+    async def _write(self, lane: "_Lane", batch: Sequence[_Call[S]]) -> None:
+        """Write a batch and answer its calls; one that PostgreSQL refuses is taken apart."""
+        try:
+            results = await self._append(lane, [unit for call in batch for unit in call.units])
+        except StatementRefused as error:
+            if len(batch) == 1:
+                self._fail(batch, error)
+                return
+            for call in batch:
+                await self._write(lane, [call])
+        except DatabaseError as error:
+            self._fail(batch, error)
+        except asyncio.CancelledError:
+            self._fail(batch, DatabaseUnavailable("the appender was stopped"))
+            raise
+        except Exception as error:  # noqa: BLE001  a defect in `rows` belongs to its callers
+            self._fail(batch, error)
+        else:
+            start = 0
+            for call in batch:
+                end = start + len(call.units)
+                if not call.answer.done():
+                    call.answer.set_result(results[start:end])
+                start = end
+
+    async def _append(self, lane: "_Lane", units: Sequence[Unit[S]]) -> list[AppendResult]:
+        """Append, again when PostgreSQL took this statement's side in no deadlock."""
+        appends = [append for append, _ in units]
+        rows = self._rows([change for _, change in units])
+        for _ in range(_REPETITIONS - 1):
+            try:
+                return await lane.append(appends, rows)
+            except StatementRefused as error:
+                if not error.is_transient:
+                    raise
+        return await lane.append(appends, rows)
+
+    @staticmethod
+    def _fail(calls: Iterable[_Call[S]], error: Exception) -> None:
+        for call in calls:
+            if not call.answer.done():
+                call.answer.set_exception(error)
+
+    async def _disconnect(self) -> None:
+        for lane in self._lanes:
+            await lane.disconnect()
+
+
+class _Lane:
+    """One connection of an appender, opened again when it broke."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._database.connect_writer()
+        return self._connection
+
+    async def append(self, appends: Sequence[Append], rows: InlineRows) -> list[AppendResult]:
+        connection = await self.connect()
+        with database_errors():
+            return await store.append(connection, appends, rows)
+
+    async def disconnect(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            await self._connection.close(timeout=_CLOSE_SECONDS)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._connection.terminate()
+        self._connection = None
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

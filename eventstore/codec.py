@@ -1,0 +1,104 @@
+"""Events to and from what the log keeps: (wire type, schema version, JSON text).
+
+Old facts stay readable for ever. When a class's meaning changes, its `schema_version` goes up,
+an upcaster here turns the JSON of the version before into the new one, and the golden file of
+the old version stays. Nothing is ever rewritten in the log.
+
+    CodecError
+    ├── UnknownEvent       no class has this wire type
+    └── UnreadableEvent    newer than this program, or data that its class refuses
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias, get_args
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from reactorcide.eventstore.domain.events import AnyEvent, Event
+from reactorcide.eventstore.record import NewEvent, RecordedEvent
+
+Upcaster: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+
+EVENT_TYPES: Final[Mapping[str, type[AnyEvent]]] = MappingProxyType(
+    {event_type.wire_type: event_type for event_type in get_args(AnyEvent)}
+)
+"""Every wire type the log may hold, and its class."""
+
+UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = MappingProxyType({})
+"""(wire type, schema version) to what makes the next version's data of that version's."""
+
+
+class CodecError(Exception):
+    """The event at `position` can't be read by this program."""
+
+    def __init__(self, recorded: RecordedEvent, detail: str) -> None:
+        super().__init__(
+            f"event {recorded.type} v{recorded.schema_version} "
+            f"at position {recorded.position}: {detail}"
+        )
+        self.position = recorded.position
+        self.type = recorded.type
+        self.schema_version = recorded.schema_version
+
+
+class UnknownEvent(CodecError):  # noqa: N818  named by what it is, like the rejections
+    """No class has this wire type: a newer program wrote it."""
+
+
+class UnreadableEvent(CodecError):  # noqa: N818  as above
+    """The type is known, the data of this schema version are not."""
+
+
+def encode(event_id: UUID, event: Event) -> NewEvent:
+    """Return the event as the log takes it. A field that is None is left out of the JSON."""
+    return NewEvent(
+        event_id,
+        event.wire_type,
+        event.schema_version,
+        event.__pydantic_serializer__.to_json(event, exclude_none=True).decode(),
+    )
+
+
+def decode(
+    recorded: RecordedEvent, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS
+) -> AnyEvent:
+    """Return the fact that the log kept, brought up to its class's schema version.
+
+    Raises UnknownEvent or UnreadableEvent, which carry the position and the type.
+    """
+    event_type = EVENT_TYPES.get(recorded.type)
+    if event_type is None:
+        raise UnknownEvent(recorded, "unknown type; was it written by a newer version?")
+    data = recorded.data
+    if recorded.schema_version != event_type.schema_version:
+        data = _upcast(recorded, event_type.schema_version, upcasters)
+    try:
+        event: AnyEvent = event_type.__pydantic_validator__.validate_json(data)
+    except ValidationError as error:
+        raise UnreadableEvent(recorded, _first_problem(error)) from error
+    return event
+
+
+def _upcast(
+    recorded: RecordedEvent, wanted: int, upcasters: Mapping[tuple[str, int], Upcaster]
+) -> str:
+    """Return the JSON text after every step from the recorded version to `wanted`."""
+    if recorded.schema_version > wanted:
+        raise UnreadableEvent(recorded, f"this program reads up to version {wanted}")
+    data = json.loads(recorded.data)
+    for version in range(recorded.schema_version, wanted):
+        upcaster = upcasters.get((recorded.type, version))
+        if upcaster is None:
+            raise UnreadableEvent(recorded, f"nothing leads from version {version} to {wanted}")
+        data = upcaster(data)
+    return json.dumps(data)
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Name the first field that is wrong, without the value: it may be long, or private."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "data"
+    return f"{where}: {first['msg']}"
