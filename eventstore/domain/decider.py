@@ -1,8 +1,11 @@
-"""The shape of all rules: from state and command to facts, and from facts to state."""
+"""What the rules of every kind of stream look like: a value of two pure functions.
+
+Nothing here knows a particular stream.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from reactorcide.eventstore.domain.events import Event
 
@@ -10,26 +13,24 @@ S = TypeVar("S")
 C = TypeVar("C")
 E = TypeVar("E", bound=Event)
 
-StreamType: TypeAlias = Literal["job", "token", "user", "worker"]
-
 
 @dataclass(frozen=True, slots=True)
 class Decider(Generic[S, C, E]):
-    """The rules of one kind of stream.
+    """The rules of one kind of stream."""
 
-    `decide` returns no event for "already so" and raises CommandRejected for "not allowed".
-    `evolve` never refuses what was lawfully recorded.
-    """
-
-    stream_type: StreamType
+    stream_type: Literal["job", "token", "user", "worker"]
     initial: S
+    """The state of a stream without events."""
     decide: Callable[[S, C], tuple[E, ...]]
+    """What a command adds: () when it is already so; raises CommandRejected."""
     evolve: Callable[[S, E], S]
+    """The state after one more event. Raises IllegalTransition for a corrupt history only."""
 
 
 def fold(decider: Decider[S, C, E], events: Iterable[E], state: S | None = None) -> S:
-    """Return the state after `events`, starting at `state` or at the very beginning."""
-    folded = decider.initial if state is None else state
+    """Return the state after `events`, which follow `state` (None: the stream's first)."""
+    evolve = decider.evolve
+    current = decider.initial if state is None else state
     for event in events:
-        folded = decider.evolve(folded, event)
-    return folded
+        current = evolve(current, event)
+    return current

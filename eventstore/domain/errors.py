@@ -11,7 +11,7 @@ Each carries fields, not only text: shells render them, rules never print.
 """
 
 
-class CommandRejected(Exception):
+class CommandRejected(Exception):  # noqa: N818  it is named for what happened, as its kin below
     """A command that the rules refuse. Nothing was recorded."""
 
     def __init__(self, detail: str) -> None:
@@ -62,3 +62,13 @@ class NotGranted(CommandRejected):
     def __init__(self, what: str) -> None:
         super().__init__(what)
         self.what = what
+
+
+class IllegalTransition(Exception):  # noqa: N818  as above
+    """A recorded event that no TRANSITIONS row allows: the history is corrupt."""
+
+    def __init__(self, stream_type: str, status: str, event_type: str) -> None:
+        super().__init__(f"corrupt history: {event_type} does not follow {stream_type} {status}")
+        self.stream_type = stream_type
+        self.status = status
+        self.event_type = event_type

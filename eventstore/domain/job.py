@@ -1,0 +1,278 @@
+"""The rules of a job: which events a command adds. The whole public face of jobs.
+
+What is legal in which status is said by TRANSITIONS alone; the functions here ask it and add
+what a table cannot say: attempts, times, limits.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+from uuid import UUID
+
+from reactorcide.eventstore.domain.decider import Decider
+from reactorcide.eventstore.domain.errors import NotFound, NotLeaseHolder, NotLegal
+from reactorcide.eventstore.domain.events import (
+    JobCancelled,
+    JobCancelRequested,
+    JobClaimed,
+    JobCompleted,
+    JobDeleted,
+    JobEvent,
+    JobFailed,
+    JobLeaseExpired,
+    JobQueued,
+    JobReleased,
+    JobRetryScheduled,
+    JobStarted,
+    JobSubmitted,
+    JobTimedOut,
+)
+from reactorcide.eventstore.domain.job_commands import (
+    CANCELLED_ON_REQUEST,
+    CancelDependent,
+    CancelJob,
+    Cancelled,
+    ClaimJob,
+    Completed,
+    DeleteJob,
+    ExpireLease,
+    Failed,
+    FinishAttempt,
+    JobCommand,
+    Outcome,
+    QueueJob,
+    Released,
+    StartJob,
+    SubmitJob,
+    TimedOut,
+)
+from reactorcide.eventstore.domain.job_state import (
+    FINAL,
+    HELD,
+    LEASE_LOST,
+    TRANSITIONS,
+    JobState,
+    Status,
+    evolve,
+)
+
+__all__ = [
+    "CANCELLED_ON_REQUEST",
+    "FINAL",
+    "HELD",
+    "JOB",
+    "LEASE_LOST",
+    "LONGEST_BACKOFF_SECONDS",
+    "LOST_LEASES_LIMIT",
+    "TRANSITIONS",
+    "CancelDependent",
+    "CancelJob",
+    "Cancelled",
+    "ClaimJob",
+    "Completed",
+    "DeleteJob",
+    "ExpireLease",
+    "Failed",
+    "FinishAttempt",
+    "JobCommand",
+    "JobState",
+    "Outcome",
+    "QueueJob",
+    "Released",
+    "StartJob",
+    "Status",
+    "SubmitJob",
+    "TimedOut",
+    "decide",
+    "evolve",
+    "retry_request",
+]
+
+LOST_LEASES_LIMIT: Final = 3
+"""A job that took so many workers down fails, whatever else it says."""
+
+LONGEST_BACKOFF_SECONDS: Final = 365 * 86_400
+"""Doubling stops here, so that the time of a retry stays a date."""
+
+
+def decide(state: JobState, command: JobCommand) -> tuple[JobEvent, ...]:
+    """Return the events that `command` adds; () when it is already so.
+
+    Raises NotFound for a job that is not there, NotLegal with its status, NotLeaseHolder.
+    """
+    match command:
+        case SubmitJob():
+            return _submit(state, command)
+        case ClaimJob():
+            return _claim(state, command)
+        case StartJob(attempt=attempt):
+            _hold(state, attempt)
+            if state.status is Status.RUNNING:
+                return ()
+            return (JobStarted(attempt=attempt),)
+        case FinishAttempt():
+            _hold(state, command.attempt)
+            return (_finish(state, command),)
+        case ExpireLease(attempt=attempt):
+            return _expire(state, attempt)
+        case QueueJob():
+            return _queue(state, command)
+        case CancelJob():
+            return _cancel(state, command)
+        case CancelDependent():
+            return _cancel_dependent(state, command)
+        case DeleteJob():
+            _allow(state, JobDeleted, "be deleted")
+            return (JobDeleted(),)
+        case _:
+            assert_never(command)
+
+
+def retry_request(state: JobState, job_id: UUID) -> JobSubmitted:
+    """Return the request of the ended job `job_id` once more, as a new job's. NotLegal before."""
+    submitted = _known(state)
+    if state.status not in FINAL:
+        raise NotLegal(f"a job that is {state.status} cannot be retried yet", state.status)
+    return submitted.model_copy(update={"retry_of": job_id})
+
+
+def _submit(state: JobState, command: SubmitJob) -> tuple[JobEvent, ...]:
+    submitted = command.submitted
+    if state.submitted == submitted:
+        return ()
+    if JobSubmitted not in TRANSITIONS[state.status]:
+        raise NotLegal("the id belongs to another job", state.status)
+    if command.waits or _is_early(submitted.run_at, command.now):
+        return (submitted,)
+    return (submitted, JobQueued())
+
+
+def _queue(state: JobState, command: QueueJob) -> tuple[JobEvent, ...]:
+    if state.status is Status.QUEUED:
+        return ()
+    submitted = _allow(state, JobQueued, "be queued")
+    if _is_early(state.available_at, command.now):
+        raise NotLegal(f"waits until {state.available_at}", state.status)
+    if not command.completed.issuperset(submitted.depends_on):
+        raise NotLegal("waits for other jobs", state.status)
+    return (JobQueued(),)
+
+
+def _claim(state: JobState, command: ClaimJob) -> tuple[JobEvent, ...]:
+    _allow(state, JobClaimed, "be claimed")
+    if _is_early(state.available_at, command.now):
+        raise NotLegal(f"waits until {state.available_at}", state.status)
+    return (
+        JobClaimed(
+            attempt=state.attempt + 1,
+            worker_id=command.worker_id,
+            lease_seconds=command.lease_seconds,
+        ),
+    )
+
+
+def _finish(state: JobState, command: FinishAttempt) -> JobEvent:
+    attempt, outcome = command.attempt, command.outcome
+    if state.cancel_grace_seconds is not None and not isinstance(outcome, Completed):
+        exit_code = None if isinstance(outcome, Released) else outcome.exit_code
+        return JobCancelled(attempt=attempt, exit_code=exit_code, reason=CANCELLED_ON_REQUEST)
+    match outcome:
+        case Completed():
+            _allow(state, JobCompleted, "complete")
+            return JobCompleted(attempt=attempt)
+        case Failed() | TimedOut():
+            return _fail(state, command, outcome)
+        case Released(reason=reason):
+            return JobReleased(attempt=attempt, reason=reason)
+        case Cancelled():
+            raise NotLegal("nobody asked to cancel the job", state.status)
+        case _:
+            assert_never(outcome)
+
+
+def _fail(state: JobState, command: FinishAttempt, outcome: Failed | TimedOut) -> JobEvent:
+    submitted = _known(state)
+    attempt, exit_code, error = command.attempt, outcome.exit_code, outcome.error
+    timed_out = isinstance(outcome, TimedOut)
+    if state.failures + 1 < submitted.max_attempts:
+        wait = backoff_seconds(submitted.retry_backoff_seconds, state.failures, command.jitter)
+        return JobRetryScheduled(
+            attempt=attempt,
+            outcome="timed_out" if timed_out else "failed",
+            exit_code=exit_code,
+            error=error,
+            retry_at=command.now + timedelta(seconds=wait),
+        )
+    if timed_out:
+        return JobTimedOut(attempt=attempt, exit_code=exit_code, error=error)
+    return JobFailed(attempt=attempt, exit_code=exit_code, error=error)
+
+
+def backoff_seconds(first: float, failures: int, jitter: float) -> float:
+    """Return how long to wait after `failures` earlier ones: doubling, ±10 % by `jitter`."""
+    return min(first * 2.0**failures, LONGEST_BACKOFF_SECONDS) * (1 + 0.1 * jitter)
+
+
+def _expire(state: JobState, attempt: int) -> tuple[JobEvent, ...]:
+    submitted, worker_id = state.submitted, state.worker_id
+    if not _holds(state, attempt) or submitted is None or worker_id is None:
+        return ()
+    lost = JobLeaseExpired(attempt=attempt, worker_id=worker_id)
+    if state.cancel_grace_seconds is not None:
+        return (lost, JobCancelled(attempt=attempt, reason=CANCELLED_ON_REQUEST))
+    if state.lost_leases + 1 >= LOST_LEASES_LIMIT:
+        return (lost, JobFailed(attempt=attempt, error=f"{LEASE_LOST}, {LOST_LEASES_LIMIT} times"))
+    if submitted.on_lost_lease == "fail":
+        return (lost, JobFailed(attempt=attempt, error=LEASE_LOST))
+    return (lost,)
+
+
+def _cancel(state: JobState, command: CancelJob) -> tuple[JobEvent, ...]:
+    if JobCancelRequested not in TRANSITIONS[state.status]:
+        _allow(state, JobCancelled, "be cancelled")
+        attempt = state.attempt if state.status in HELD else None
+        return (JobCancelled(attempt=attempt, reason=command.reason),)
+    asked = state.cancel_grace_seconds
+    if asked is not None and asked <= command.grace_seconds:
+        return ()
+    return (JobCancelRequested(grace_seconds=command.grace_seconds),)
+
+
+def _cancel_dependent(state: JobState, command: CancelDependent) -> tuple[JobEvent, ...]:
+    if state.status is Status.CANCELLED:
+        return ()
+    submitted = _allow(state, JobQueued, "be held back any more")
+    if command.dependency not in submitted.depends_on:
+        raise NotLegal(f"does not wait for job {command.dependency}", state.status)
+    reason = f"dependency {command.dependency} ended as {command.dependency_status}"
+    return (JobCancelled(reason=reason),)
+
+
+def _known(state: JobState) -> JobSubmitted:
+    """Return the request of a job that is there."""
+    if state.submitted is None or state.status is Status.DELETED:
+        raise NotFound("job")
+    return state.submitted
+
+
+def _allow(state: JobState, event: type[JobEvent], wish: str) -> JobSubmitted:
+    """Return the request of a job that `event` may follow, else raise why it may not."""
+    submitted = _known(state)
+    if event not in TRANSITIONS[state.status]:
+        raise NotLegal(f"a job that is {state.status} cannot {wish}", state.status)
+    return submitted
+
+
+def _holds(state: JobState, attempt: int) -> bool:
+    return attempt == state.attempt and state.status in HELD
+
+
+def _hold(state: JobState, attempt: int) -> None:
+    if not _holds(state, attempt):
+        raise NotLeaseHolder(attempt, state.attempt, state.status)
+
+
+def _is_early(available_at: datetime | None, now: datetime) -> bool:
+    return available_at is not None and available_at > now
+
+
+JOB: Final = Decider("job", JobState(), decide, evolve)

@@ -1,0 +1,176 @@
+"""What a job is: its statuses, what leads from one to the next, and the fold of its events.
+
+Who may record an event, and when, is decided in `job`; legality is only said here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, assert_never
+from uuid import UUID
+
+from reactorcide.eventstore.domain.errors import IllegalTransition
+from reactorcide.eventstore.domain.events import (
+    JobCancelled,
+    JobCancelRequested,
+    JobClaimed,
+    JobCompleted,
+    JobDeleted,
+    JobEvent,
+    JobFailed,
+    JobLeaseExpired,
+    JobQueued,
+    JobReleased,
+    JobRetryScheduled,
+    JobStarted,
+    JobSubmitted,
+    JobTimedOut,
+)
+
+
+class Status(StrEnum):
+    """Where a job stands."""
+
+    NONE = "none"
+    """Before its first event."""
+    SUBMITTED = "submitted"
+    """Waits for `run_at` or for the jobs it depends on."""
+    QUEUED = "queued"
+    """May be claimed, once `available_at` has passed."""
+    CLAIMED = "claimed"
+    """A worker holds it and has not started its command."""
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMEOUT = "timeout"
+    DELETED = "deleted"
+    """Ended, and taken off every list."""
+
+    __hash__ = str.__hash__  # Enum's own is a Python call; evolve looks a status up every time
+
+
+TRANSITIONS: Final[Mapping[Status, Mapping[type[JobEvent], Status]]] = MappingProxyType(
+    {
+        Status.NONE: {JobSubmitted: Status.SUBMITTED},
+        Status.SUBMITTED: {JobQueued: Status.QUEUED, JobCancelled: Status.CANCELLED},
+        Status.QUEUED: {
+            JobClaimed: Status.CLAIMED,
+            JobCancelled: Status.CANCELLED,
+            # These two right after a lost lease, by policy.
+            JobFailed: Status.FAILED,
+            JobTimedOut: Status.TIMEOUT,
+        },
+        Status.CLAIMED: {
+            JobStarted: Status.RUNNING,
+            JobReleased: Status.QUEUED,
+            JobLeaseExpired: Status.QUEUED,
+            JobRetryScheduled: Status.QUEUED,
+            JobCancelled: Status.CANCELLED,
+            JobFailed: Status.FAILED,
+            JobTimedOut: Status.TIMEOUT,
+        },
+        Status.RUNNING: {
+            JobCancelRequested: Status.RUNNING,
+            JobReleased: Status.QUEUED,
+            JobLeaseExpired: Status.QUEUED,
+            JobRetryScheduled: Status.QUEUED,
+            JobCancelled: Status.CANCELLED,
+            JobCompleted: Status.COMPLETED,
+            JobFailed: Status.FAILED,
+            JobTimedOut: Status.TIMEOUT,
+        },
+        Status.COMPLETED: {JobDeleted: Status.DELETED},
+        Status.FAILED: {JobDeleted: Status.DELETED},
+        Status.CANCELLED: {JobDeleted: Status.DELETED},
+        Status.TIMEOUT: {JobDeleted: Status.DELETED},
+        Status.DELETED: {},
+    }
+)
+
+LEASE_LOST: Final = "lease lost: its worker was not heard of in time"
+
+FINAL: Final = frozenset(s for s, row in TRANSITIONS.items() if row.keys() == {JobDeleted})
+"""Ended: nothing follows but deletion."""
+
+HELD: Final = frozenset(s for s, row in TRANSITIONS.items() if JobLeaseExpired in row)
+"""A worker holds the lease of the present attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """What the rules need to know of a job. Holds no times but the one it waits for."""
+
+    status: Status = Status.NONE
+    submitted: JobSubmitted | None = None
+    """The request; None only before the first event."""
+    attempt: int = 0
+    """How often it was claimed, and the number of the latest attempt."""
+    failures: int = 0
+    """Attempts that failed or timed out; lost leases and releases do not count."""
+    lost_leases: int = 0
+    worker_id: UUID | None = None
+    """Who holds the lease, or ran the attempt that ended the job."""
+    available_at: datetime | None = None
+    """Not before: `run_at` at first, the time of the retry later."""
+    cancel_grace_seconds: int | None = None
+    """None: nobody asked a running attempt to stop; 0: it is to be killed."""
+    exit_code: int | None = None
+    """Of the attempt that ended last; None when its command never ran or was lost."""
+    last_error: str | None = None
+    """Why the attempt that ended last, or the job, did not complete."""
+
+
+def evolve(state: JobState, event: JobEvent) -> JobState:
+    """Return the state after `event`."""
+    try:
+        status = TRANSITIONS[state.status][type(event)]
+    except KeyError:
+        raise IllegalTransition("job", state.status, event.wire_type) from None
+    match event:
+        case JobSubmitted():
+            return JobState(status, event, available_at=event.run_at)
+        case JobClaimed():
+            return replace(state, status=status, attempt=event.attempt, worker_id=event.worker_id)
+        case JobStarted() | JobQueued() | JobDeleted():
+            return replace(state, status=status)
+        case JobCompleted():
+            return replace(state, status=status, exit_code=event.exit_code, last_error=None)
+        case JobFailed() | JobTimedOut():
+            return replace(
+                state,
+                status=status,
+                # After a lost lease the job ends, but its command did not fail.
+                failures=state.failures + (state.status in HELD),
+                exit_code=event.exit_code,
+                last_error=event.error,
+            )
+        case JobRetryScheduled():
+            return replace(
+                state,
+                status=status,
+                failures=state.failures + 1,
+                worker_id=None,
+                available_at=event.retry_at,
+                exit_code=event.exit_code,
+                last_error=event.error,
+            )
+        case JobReleased():
+            return replace(state, status=status, worker_id=None)
+        case JobLeaseExpired():
+            return replace(
+                state,
+                status=status,
+                lost_leases=state.lost_leases + 1,
+                worker_id=None,
+                exit_code=None,
+                last_error=LEASE_LOST,
+            )
+        case JobCancelRequested():
+            return replace(state, status=status, cancel_grace_seconds=event.grace_seconds)
+        case JobCancelled():
+            return replace(state, status=status, exit_code=event.exit_code, last_error=event.reason)
+        case _:
+            assert_never(event)
