@@ -94,11 +94,11 @@ def check_grant(giver: Giver, grant: Grant) -> None:
     """Raise NotGranted unless `giver` may hand on `grant`: never more than it has itself."""
     is_admin = "admin" in giver.roles
     if grant.owner_id != giver.user_id and not is_admin:
-        raise NotGranted("only an admin makes tokens for others")
+        raise NotGranted(what="only an admin makes tokens for others")
     if grant.expires_at is None and not is_admin:
-        raise NotGranted("only an admin makes tokens that never expire")
+        raise NotGranted(what="only an admin makes tokens that never expire")
     owner_scopes = scopes_of(grant.owner_roles, None)
     asked = owner_scopes if grant.scopes is None else frozenset(grant.scopes)
     wider = asked - (owner_scopes & giver.scopes)
     if wider:
-        raise NotGranted(f"may not give {' '.join(sorted(wider))}")
+        raise NotGranted(what=f"may not give {' '.join(sorted(wider))}")

@@ -94,7 +94,9 @@ LONGEST_BACKOFF_SECONDS: Final = 365 * 86_400
 """Doubling stops here, so that the time of a retry stays a date."""
 
 
-def decide(state: JobState, command: JobCommand) -> tuple[JobEvent, ...]:
+def decide(  # noqa: C901, PLR0911  one case per command
+    state: JobState, command: JobCommand
+) -> tuple[JobEvent, ...]:
     """Return the events that `command` adds; () when it is already so.
 
     Raises NotFound for a job that is not there, NotLegal with its status, NotLeaseHolder.
@@ -131,7 +133,10 @@ def retry_request(state: JobState, job_id: UUID) -> JobSubmitted:
     """Return the request of the ended job `job_id` once more, as a new job's. NotLegal before."""
     submitted = _known(state)
     if state.status not in FINAL:
-        raise NotLegal(f"a job that is {state.status} cannot be retried yet", state.status)
+        raise NotLegal(
+            detail=f"a job that is {state.status} cannot be retried yet",
+            current_status=state.status,
+        )
     return submitted.model_copy(update={"retry_of": job_id})
 
 
@@ -140,7 +145,7 @@ def _submit(state: JobState, command: SubmitJob) -> tuple[JobEvent, ...]:
     if state.submitted == submitted:
         return ()
     if JobSubmitted not in TRANSITIONS[state.status]:
-        raise NotLegal("the id belongs to another job", state.status)
+        raise NotLegal(detail="the id belongs to another job", current_status=state.status)
     if command.waits or _is_early(submitted.run_at, command.now):
         return (submitted,)
     return (submitted, JobQueued())
@@ -151,16 +156,16 @@ def _queue(state: JobState, command: QueueJob) -> tuple[JobEvent, ...]:
         return ()
     submitted = _allow(state, JobQueued, "be queued")
     if _is_early(state.available_at, command.now):
-        raise NotLegal(f"waits until {state.available_at}", state.status)
+        raise NotLegal(detail=f"waits until {state.available_at}", current_status=state.status)
     if not command.completed.issuperset(submitted.depends_on):
-        raise NotLegal("waits for other jobs", state.status)
+        raise NotLegal(detail="waits for other jobs", current_status=state.status)
     return (JobQueued(),)
 
 
 def _claim(state: JobState, command: ClaimJob) -> tuple[JobEvent, ...]:
     _allow(state, JobClaimed, "be claimed")
     if _is_early(state.available_at, command.now):
-        raise NotLegal(f"waits until {state.available_at}", state.status)
+        raise NotLegal(detail=f"waits until {state.available_at}", current_status=state.status)
     return (
         JobClaimed(
             attempt=state.attempt + 1,
@@ -184,7 +189,7 @@ def _finish(state: JobState, command: FinishAttempt) -> JobEvent:
         case Released(reason=reason):
             return JobReleased(attempt=attempt, reason=reason)
         case Cancelled():
-            raise NotLegal("nobody asked to cancel the job", state.status)
+            raise NotLegal(detail="nobody asked to cancel the job", current_status=state.status)
         case _:
             assert_never(outcome)
 
@@ -242,7 +247,9 @@ def _cancel_dependent(state: JobState, command: CancelDependent) -> tuple[JobEve
         return ()
     submitted = _allow(state, JobQueued, "be held back any more")
     if command.dependency not in submitted.depends_on:
-        raise NotLegal(f"does not wait for job {command.dependency}", state.status)
+        raise NotLegal(
+            detail=f"does not wait for job {command.dependency}", current_status=state.status
+        )
     reason = f"dependency {command.dependency} ended as {command.dependency_status}"
     return (JobCancelled(reason=reason),)
 
@@ -250,7 +257,7 @@ def _cancel_dependent(state: JobState, command: CancelDependent) -> tuple[JobEve
 def _known(state: JobState) -> JobSubmitted:
     """Return the request of a job that is there."""
     if state.submitted is None or state.status is Status.DELETED:
-        raise NotFound("job")
+        raise NotFound(kind="job")
     return state.submitted
 
 
@@ -258,7 +265,9 @@ def _allow(state: JobState, event: type[JobEvent], wish: str) -> JobSubmitted:
     """Return the request of a job that `event` may follow, else raise why it may not."""
     submitted = _known(state)
     if event not in TRANSITIONS[state.status]:
-        raise NotLegal(f"a job that is {state.status} cannot {wish}", state.status)
+        raise NotLegal(
+            detail=f"a job that is {state.status} cannot {wish}", current_status=state.status
+        )
     return submitted
 
 

@@ -4,11 +4,10 @@ Who may record an event, and when, is decided in `job`; legality is only said he
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 from uuid import UUID
 
 from reactorcide.eventstore.domain.errors import IllegalTransition
@@ -99,9 +98,12 @@ HELD: Final = frozenset(s for s, row in TRANSITIONS.items() if JobLeaseExpired i
 """A worker holds the lease of the present attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobState:
-    """What the rules need to know of a job. Holds no times but the one it waits for."""
+class JobState(NamedTuple):
+    """What the rules need to know of a job. Holds no times but the one it waits for.
+
+    A named tuple, because it is made anew for every event of a rebuild: measured, `_replace`
+    takes a quarter of what `dataclasses.replace` takes on a frozen class.
+    """
 
     status: Status = Status.NONE
     submitted: JobSubmitted | None = None
@@ -123,24 +125,27 @@ class JobState:
     """Why the attempt that ended last, or the job, did not complete."""
 
 
-def evolve(state: JobState, event: JobEvent) -> JobState:
+def evolve(  # noqa: C901, PLR0911  one case per kind of event
+    state: JobState, event: JobEvent
+) -> JobState:
     """Return the state after `event`."""
     try:
         status = TRANSITIONS[state.status][type(event)]
     except KeyError:
-        raise IllegalTransition("job", state.status, event.wire_type) from None
+        raise IllegalTransition(
+            stream_type="job", status=state.status, event_type=event.wire_type
+        ) from None
     match event:
         case JobSubmitted():
             return JobState(status, event, available_at=event.run_at)
         case JobClaimed():
-            return replace(state, status=status, attempt=event.attempt, worker_id=event.worker_id)
+            return state._replace(status=status, attempt=event.attempt, worker_id=event.worker_id)
         case JobStarted() | JobQueued() | JobDeleted():
-            return replace(state, status=status)
+            return state._replace(status=status)
         case JobCompleted():
-            return replace(state, status=status, exit_code=event.exit_code, last_error=None)
+            return state._replace(status=status, exit_code=event.exit_code, last_error=None)
         case JobFailed() | JobTimedOut():
-            return replace(
-                state,
+            return state._replace(
                 status=status,
                 # After a lost lease the job ends, but its command did not fail.
                 failures=state.failures + (state.status in HELD),
@@ -148,8 +153,7 @@ def evolve(state: JobState, event: JobEvent) -> JobState:
                 last_error=event.error,
             )
         case JobRetryScheduled():
-            return replace(
-                state,
+            return state._replace(
                 status=status,
                 failures=state.failures + 1,
                 worker_id=None,
@@ -158,10 +162,9 @@ def evolve(state: JobState, event: JobEvent) -> JobState:
                 last_error=event.error,
             )
         case JobReleased():
-            return replace(state, status=status, worker_id=None)
+            return state._replace(status=status, worker_id=None)
         case JobLeaseExpired():
-            return replace(
-                state,
+            return state._replace(
                 status=status,
                 lost_leases=state.lost_leases + 1,
                 worker_id=None,
@@ -169,8 +172,8 @@ def evolve(state: JobState, event: JobEvent) -> JobState:
                 last_error=LEASE_LOST,
             )
         case JobCancelRequested():
-            return replace(state, status=status, cancel_grace_seconds=event.grace_seconds)
+            return state._replace(status=status, cancel_grace_seconds=event.grace_seconds)
         case JobCancelled():
-            return replace(state, status=status, exit_code=event.exit_code, last_error=event.reason)
+            return state._replace(status=status, exit_code=event.exit_code, last_error=event.reason)
         case _:
             assert_never(event)

@@ -89,7 +89,9 @@ def decide(state: TokenState, command: TokenCommand) -> tuple[TokenEvent, ...]:
             if state.issued == issued:
                 return ()
             if TokenIssued not in TRANSITIONS[state.status]:
-                raise NotLegal("the id belongs to another token", state.status)
+                raise NotLegal(
+                    detail="the id belongs to another token", current_status=state.status
+                )
             return (issued,)
         case RevokeToken():
             _known(state)
@@ -105,14 +107,16 @@ def _rotate(state: TokenState, command: RotateToken) -> tuple[TokenEvent, ...]:
     if state.successor_id == command.successor_id:
         return ()
     if TokenRotated not in TRANSITIONS[state.status]:
-        raise NotLegal(f"a token that is {state.status} cannot be rotated", state.status)
+        raise NotLegal(
+            detail=f"a token that is {state.status} cannot be rotated", current_status=state.status
+        )
     until = command.valid_until if expires_at is None else min(expires_at, command.valid_until)
     return (TokenRotated(successor_id=command.successor_id, valid_until=until),)
 
 
 def _known(state: TokenState) -> TokenIssued:
     if state.issued is None:
-        raise NotFound("token")
+        raise NotFound(kind="token")
     return state.issued
 
 
@@ -121,7 +125,9 @@ def evolve(state: TokenState, event: TokenEvent) -> TokenState:
     try:
         status = TRANSITIONS[state.status][type(event)]
     except KeyError:
-        raise IllegalTransition("token", state.status, event.wire_type) from None
+        raise IllegalTransition(
+            stream_type="token", status=state.status, event_type=event.wire_type
+        ) from None
     match event:
         case TokenIssued():
             return TokenState(status, event)

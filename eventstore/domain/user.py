@@ -98,20 +98,23 @@ def _register(state: UserState, command: RegisterUser) -> tuple[UserEvent, ...]:
     if state.registered == registered:
         return ()
     if UserRegistered not in TRANSITIONS[state.status]:
-        raise NotLegal("the id belongs to another user", state.status)
+        raise NotLegal(detail="the id belongs to another user", current_status=state.status)
     return (registered,)
 
 
 def _change_roles(state: UserState, roles: tuple[str, ...]) -> tuple[UserEvent, ...]:
     _known(state)
     if UserRolesChanged not in TRANSITIONS[state.status]:
-        raise NotLegal(f"a user that is {state.status} has no roles to change", state.status)
+        raise NotLegal(
+            detail=f"a user that is {state.status} has no roles to change",
+            current_status=state.status,
+        )
     return () if state.roles == roles else (UserRolesChanged(roles=roles),)
 
 
 def _known(state: UserState) -> None:
     if state.status is UserStatus.NONE:
-        raise NotFound("user")
+        raise NotFound(kind="user")
 
 
 def evolve(state: UserState, event: UserEvent) -> UserState:
@@ -119,7 +122,9 @@ def evolve(state: UserState, event: UserEvent) -> UserState:
     try:
         status = TRANSITIONS[state.status][type(event)]
     except KeyError:
-        raise IllegalTransition("user", state.status, event.wire_type) from None
+        raise IllegalTransition(
+            stream_type="user", status=state.status, event_type=event.wire_type
+        ) from None
     match event:
         case UserRegistered():
             return UserState(status, event, event.roles)

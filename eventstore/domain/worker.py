@@ -85,7 +85,9 @@ def decide(state: WorkerState, command: WorkerCommand) -> tuple[WorkerEvent, ...
             if state.registered == registered:
                 return ()
             if WorkerRegistered not in TRANSITIONS[state.status]:
-                raise NotLegal("the id belongs to another worker", state.status)
+                raise NotLegal(
+                    detail="the id belongs to another worker", current_status=state.status
+                )
             return (registered,)
         case DrainWorker():
             return _drain(state)
@@ -102,13 +104,15 @@ def _drain(state: WorkerState) -> tuple[WorkerEvent, ...]:
     if state.status is WorkerStatus.DRAINING:
         return ()
     if WorkerDrained not in TRANSITIONS[state.status]:
-        raise NotLegal(f"a worker that is {state.status} cannot drain", state.status)
+        raise NotLegal(
+            detail=f"a worker that is {state.status} cannot drain", current_status=state.status
+        )
     return (WorkerDrained(),)
 
 
 def _known(state: WorkerState) -> None:
     if state.status is WorkerStatus.NONE:
-        raise NotFound("worker")
+        raise NotFound(kind="worker")
 
 
 def evolve(state: WorkerState, event: WorkerEvent) -> WorkerState:
@@ -116,7 +120,9 @@ def evolve(state: WorkerState, event: WorkerEvent) -> WorkerState:
     try:
         status = TRANSITIONS[state.status][type(event)]
     except KeyError:
-        raise IllegalTransition("worker", state.status, event.wire_type) from None
+        raise IllegalTransition(
+            stream_type="worker", status=state.status, event_type=event.wire_type
+        ) from None
     match event:
         case WorkerRegistered():
             return WorkerState(status, event)
