@@ -1,0 +1,77 @@
+"""Fixtures for all tests: a server for the session, a fresh migrated database for each test.
+
+`PG_BIN=/usr/lib/postgresql/15/bin` runs the tests on another server than the wheel's.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import asyncpg
+import pytest
+
+from reactorcide.eventstore.database import Database
+from reactorcide.tests.support.server import TestServer, new_session_folder
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+_SERVER: Final = pytest.StashKey[TestServer]()
+_SESSION_FOLDER: Final = pytest.StashKey[Path]()
+_FOLDER: Final = "reactorcide_server_folder"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Agree on one server; whoever needs it first starts it."""
+    of_worker = getattr(config, "workerinput", None)
+    folder = Path(of_worker[_FOLDER]) if of_worker else new_session_folder()
+    config.stash[_SERVER] = TestServer(folder, os.environ.get("PG_BIN"))
+    config.stash[_SESSION_FOLDER] = folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker where the session's server is."""
+    node.workerinput[_FOLDER] = str(node.config.stash[_SESSION_FOLDER])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the server when the session ends, not when a worker does."""
+    if not hasattr(config, "workerinput"):
+        config.stash[_SERVER].stop()
+
+
+@pytest.fixture(scope="session")
+def server(pytestconfig: pytest.Config) -> TestServer:
+    """The session's PostgreSQL server."""
+    return pytestconfig.stash[_SERVER]
+
+
+@pytest.fixture
+def empty_database_uri(server: TestServer) -> Iterator[str]:
+    """A database with nothing in it."""
+    with server.new_database("template1") as uri:
+        yield uri
+
+
+@pytest.fixture
+def database_uri(server: TestServer) -> Iterator[str]:
+    """A fresh database with the schema, gone after the test."""
+    with server.new_database() as uri:
+        yield uri
+
+
+@pytest.fixture
+def database(database_uri: str) -> Database:
+    """The test's database as the code sees it."""
+    return Database(database_uri)
+
+
+@pytest.fixture
+async def connection(database_uri: str) -> AsyncIterator[Connection]:
+    """A connection to the test's database, as its owner."""
+    opened = await asyncpg.connect(database_uri)
+    try:
+        yield opened
+    finally:
+        await opened.close()

@@ -1,0 +1,1 @@
+"""Claims about the schema's files and how they are applied."""

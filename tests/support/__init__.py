@@ -1,0 +1,1 @@
+"""What tests share: a PostgreSQL server for the session, a database for each test."""
