@@ -1,0 +1,237 @@
+"""Wake-ups between programs: ring after a commit, listen with a time limit.
+
+A ring says "look again" and nothing else: it is never a fact, and a lost one costs the
+listener's time limit, not an event. So: ring only after the commit, never inside of the
+transaction (a NOTIFY there serializes all commits), and look once more after every wait.
+
+One connection per program both listens and rings. It is probed, since a half-open socket says
+nothing, and opened again when it broke; listeners are woken once it listens again, for what
+was rung in between.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Final, Literal, Self, TypeAlias, get_args
+
+import asyncpg
+import structlog
+
+from reactorcide.eventstore.database import (
+    Connection,
+    Database,
+    DatabaseError,
+    DatabaseUnavailable,
+    database_errors,
+)
+
+Topic: TypeAlias = Literal["jobs", "control", "logs", "events"]
+
+TOPICS: Final[tuple[Topic, ...]] = get_args(Topic)
+
+_CHANNEL_PREFIX: Final = "reactorcide_"
+_QUIET_SECONDS: Final = 0.005
+_PROBE_SECONDS: Final = 15.0
+_ANSWER_SECONDS: Final = 5.0
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+
+_NOTIFY: Final = "SELECT pg_notify('reactorcide_' || topic, '') FROM unnest($1::text[]) AS topic"
+
+_PROBE: Final = "SELECT 1"
+
+_log = structlog.get_logger(__name__)
+
+
+class Listener:
+    """Hears the rings of some topics while its `with` block lasts."""
+
+    def __init__(self, doorbell: "Doorbell", topics: frozenset[Topic]) -> None:
+        self.topics = topics
+        self._doorbell = doorbell
+        self._rung = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        """Hear from now on."""
+        self._doorbell._listeners.add(self)  # noqa: SLF001  two halves of one thing
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Hear no more."""
+        self._doorbell._listeners.discard(self)  # noqa: SLF001  two halves of one thing
+
+    async def wait(self, timeout_seconds: float) -> bool:
+        """Wait for a ring: True when there was one since the last True, False at the limit.
+
+        It may also be True without a ring (the connection came back): look again, find nothing.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._rung.wait()
+        except TimeoutError:
+            return False
+        self._rung.clear()
+        return True
+
+    def wake(self) -> None:
+        """Make the present wait, or the next one, end at once."""
+        self._rung.set()
+
+
+class Doorbell:
+    """A program's one doorbell, for the topics it listens to.
+
+    Use it as an async context manager; it owns a task and a connection.
+    """
+
+    def __init__(self, database: Database, topics: Iterable[Topic] = TOPICS) -> None:
+        self._database = database
+        self._topics = frozenset(topics)
+        self._listeners: set[Listener] = set()
+        self._unsent: set[Topic] = set()
+        self._stirred = asyncio.Event()
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it hears what others ring; while False, listeners live on their time limits."""
+        return self._connection is not None and not self._connection.is_closed()
+
+    async def __aenter__(self) -> Self:
+        """Connect and listen. Raises DatabaseUnavailable."""
+        await self._connect()
+        self._task = asyncio.create_task(self._serve(), name="doorbell")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Send what is still unsent, if the connection is up, and disconnect."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        with contextlib.suppress(DatabaseError):
+            await self._send()
+        await self._disconnect()
+
+    def ring(self, topic: Topic) -> None:
+        """Wake who listens to `topic`, here at once and elsewhere within milliseconds.
+
+        To be called after the commit. The first ring goes out at once, those of the next 5 ms
+        together.
+        """
+        self._wake(topic)
+        self._unsent.add(topic)
+        self._stirred.set()
+
+    def listen(self, *topics: Topic) -> Listener:
+        """Return a listener to some of the doorbell's topics (ValueError for another)."""
+        if not self._topics.issuperset(topics):
+            msg = f"this doorbell listens to {sorted(self._topics)} only"
+            raise ValueError(msg)
+        return Listener(self, frozenset(topics))
+
+    async def _serve(self) -> None:
+        """Ring and listen, on one connection after the other."""
+        failures = 0
+        while True:
+            try:
+                await self._connect()
+                failures = 0
+                await self._use()
+            except DatabaseError as error:
+                _log.warning("doorbell_lost", detail=error.detail, failures=failures)
+            await self._disconnect()
+            await asyncio.sleep(_pause_seconds(failures))
+            failures += 1
+
+    async def _use(self) -> None:
+        """Send rings, and probe when there was none for long, until the connection breaks."""
+        while self.is_up:
+            if await self._is_stirred():
+                await self._send()
+                await asyncio.sleep(_QUIET_SECONDS)
+            else:
+                await self._ask(_PROBE)
+
+    async def _is_stirred(self) -> bool:
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS * random.uniform(0.5, 1)):  # noqa: S311  jitter
+                await self._stirred.wait()
+        except TimeoutError:
+            return False
+        self._stirred.clear()
+        return True
+
+    async def _send(self) -> None:
+        """Send one NOTIFY for each topic rung; they stay unsent when that fails."""
+        sending, self._unsent = self._unsent, set()
+        if not sending:
+            return
+        try:
+            await self._ask(_NOTIFY, sorted(sending))
+        except BaseException:
+            self._unsent |= sending
+            raise
+
+    async def _ask(self, sql: str, *arguments: object) -> None:
+        if self._connection is None:
+            detail = "the doorbell is not connected"
+            raise DatabaseUnavailable(detail)
+        with database_errors():
+            await self._connection.execute(sql, *arguments, timeout=_ANSWER_SECONDS)
+
+    async def _connect(self) -> None:
+        """Connect unless connected; listen first, and only then wake the listeners."""
+        if self.is_up:
+            return
+        connection = await self._database.connect()
+        try:
+            with database_errors():
+                for topic in sorted(self._topics):
+                    await connection.add_listener(_CHANNEL_PREFIX + topic, self._heard)
+        except BaseException:
+            connection.terminate()
+            raise
+        connection.add_termination_listener(self._lost)
+        self._connection = connection
+        self._stirred.set()
+        for listener in self._listeners:
+            listener.wake()
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            await connection.close(timeout=_ANSWER_SECONDS)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()
+
+    def _heard(self, connection: Connection, pid: int, channel: str, _payload: object) -> None:
+        """Take a notification; one's own has woken the listeners here already."""
+        if pid != connection.get_server_pid():
+            self._wake(channel.removeprefix(_CHANNEL_PREFIX))
+
+    def _lost(self, _connection: object) -> None:
+        self._stirred.set()
+
+    def _wake(self, topic: str) -> None:
+        for listener in self._listeners:
+            if topic in listener.topics:
+                listener.wake()
+
+
+def _pause_seconds(failures: int) -> float:
+    """Full jitter, doubling: at most 50 ms at first, at most 5 s in the end."""
+    return random.random() * min(_LONGEST_PAUSE_SECONDS, 0.05 * 2.0**failures)  # noqa: S311  no secret
