@@ -1,0 +1,211 @@
+-- The SQL of jobs.py. Each statement follows a line `-- name: NAME  what it is for`.
+
+-- name: inline  the rows of new and changed jobs, and their leases, inside the append's statement
+, new_jobs AS (
+    INSERT INTO jobs (
+        job_id, user_id, version, status, name, source_type, queue_name, priority, available_at,
+        unique_key, labels, attempt, failures, lost_leases, worker_id, exit_code, last_error,
+        cancel_grace_seconds, created_at, updated_at, claimed_at, started_at, completed_at,
+        cancel_requested_at, submitted
+    )
+    SELECT
+        job_id, user_id, version, status, name, source_type, queue_name, priority, available_at,
+        unique_key, labels, attempt, failures, lost_leases, worker_id, exit_code, last_error,
+        cancel_grace_seconds, now(), now(),
+        CASE WHEN is_claimed THEN now() END,
+        CASE WHEN is_started THEN now() END,
+        CASE WHEN is_ended THEN now() END,
+        CASE WHEN is_cancel_asked THEN now() END,
+        submitted
+    FROM unnest(
+        $17::uuid[], $18::int[], $19::text[], $20::timestamptz[], $21::int[], $22::int[],
+        $23::int[], $24::uuid[], $25::int[], $26::text[], $27::int[], $28::bool[], $29::bool[],
+        $30::bool[], $31::bool[], $32::uuid[], $33::text[], $34::text[], $35::text[], $36::int[],
+        $37::text[], $38::jsonb[], $39::jsonb[]
+    ) AS n (
+        job_id, version, status, available_at, attempt, failures,
+        lost_leases, worker_id, exit_code, last_error, cancel_grace_seconds, is_claimed, is_started,
+        is_ended, is_cancel_asked, user_id, name, source_type, queue_name, priority,
+        unique_key, labels, submitted
+    )
+    WHERE n.job_id = ANY (ARRAY(SELECT stream_id FROM first))
+),
+changed_jobs AS (
+    UPDATE jobs SET
+        version = c.version,
+        status = c.status,
+        available_at = c.available_at,
+        attempt = c.attempt,
+        failures = c.failures,
+        lost_leases = c.lost_leases,
+        worker_id = c.worker_id,
+        exit_code = c.exit_code,
+        last_error = c.last_error,
+        cancel_grace_seconds = c.cancel_grace_seconds,
+        updated_at = now(),
+        claimed_at = CASE WHEN c.is_claimed THEN now() ELSE jobs.claimed_at END,
+        started_at = CASE
+            WHEN c.is_started THEN now()
+            WHEN c.is_claimed THEN NULL
+            ELSE jobs.started_at
+        END,
+        completed_at = CASE WHEN c.is_ended THEN now() ELSE jobs.completed_at END,
+        cancel_requested_at = CASE
+            WHEN c.is_cancel_asked THEN coalesce(jobs.cancel_requested_at, now())
+            ELSE jobs.cancel_requested_at
+        END
+    FROM unnest(
+        $40::uuid[], $41::int[], $42::text[], $43::timestamptz[], $44::int[], $45::int[],
+        $46::int[], $47::uuid[], $48::int[], $49::text[], $50::int[], $51::bool[], $52::bool[],
+        $53::bool[], $54::bool[]
+    ) AS c (
+        job_id, version, status, available_at, attempt, failures,
+        lost_leases, worker_id, exit_code, last_error, cancel_grace_seconds, is_claimed, is_started,
+        is_ended, is_cancel_asked
+    )
+    WHERE jobs.job_id = c.job_id AND c.job_id = ANY (ARRAY(SELECT stream_id FROM first))
+),
+opened_leases AS (
+    INSERT INTO leases (job_id, attempt, worker_id, lease_until)
+    SELECT job_id, attempt, worker_id, now() + lease_seconds * interval '1 second'
+    FROM unnest($55::uuid[], $56::int[], $57::uuid[], $58::float8[])
+        AS o (job_id, attempt, worker_id, lease_seconds)
+    WHERE o.job_id = ANY (ARRAY(SELECT stream_id FROM first))
+    ON CONFLICT (job_id) DO UPDATE SET
+        attempt = excluded.attempt,
+        worker_id = excluded.worker_id,
+        lease_until = excluded.lease_until
+),
+closed_leases AS (
+    DELETE FROM leases USING unnest($59::uuid[]) AS c (job_id)
+    WHERE leases.job_id = c.job_id AND c.job_id = ANY (ARRAY(SELECT stream_id FROM first))
+)
+
+-- name: get  one visible job
+SELECT * FROM jobs WHERE job_id = $1 AND status <> 'deleted'
+
+-- name: get_many  those of some jobs that are visible
+SELECT * FROM jobs WHERE job_id = ANY ($1::uuid[]) AND status <> 'deleted'
+
+-- name: list_of_user  one page of a user's jobs, newest first
+SELECT * FROM jobs
+WHERE user_id = $10 AND status <> 'deleted'
+    AND ($1::uuid IS NULL OR job_id < $1)
+    AND ($2::text IS NULL OR status = $2)
+    AND ($3::text IS NULL OR queue_name = $3)
+    AND ($4::text IS NULL OR source_type = $4)
+    AND ($5::jsonb IS NULL OR labels @> $5)
+    AND ($6::timestamptz IS NULL OR created_at > $6)
+    AND ($7::timestamptz IS NULL OR created_at < $7)
+    AND ($8::text IS NULL OR strpos(lower(name), lower($8)) > 0)
+ORDER BY job_id DESC LIMIT $9 OFFSET $11
+
+-- name: list_of_all  one page of everybody's jobs, newest first
+SELECT * FROM jobs
+WHERE status <> 'deleted'
+    AND ($1::uuid IS NULL OR job_id < $1)
+    AND ($2::text IS NULL OR status = $2)
+    AND ($3::text IS NULL OR queue_name = $3)
+    AND ($4::text IS NULL OR source_type = $4)
+    AND ($5::jsonb IS NULL OR labels @> $5)
+    AND ($6::timestamptz IS NULL OR created_at > $6)
+    AND ($7::timestamptz IS NULL OR created_at < $7)
+    AND ($8::text IS NULL OR strpos(lower(name), lower($8)) > 0)
+ORDER BY job_id DESC LIMIT $9 OFFSET $10
+
+-- name: count_of_user  how many of a user's newest $8 jobs pass the filter, and how many there are
+SELECT
+    count(*) FILTER (
+        WHERE ($1::text IS NULL OR status = $1)
+        AND ($2::text IS NULL OR queue_name = $2)
+        AND ($3::text IS NULL OR source_type = $3)
+        AND ($4::jsonb IS NULL OR labels @> $4)
+        AND ($5::timestamptz IS NULL OR created_at > $5)
+        AND ($6::timestamptz IS NULL OR created_at < $6)
+        AND ($7::text IS NULL OR strpos(lower(name), lower($7)) > 0)
+    ) AS passing,
+    count(*) AS looked_at
+FROM (
+    SELECT status, queue_name, source_type, labels, created_at, name FROM jobs
+    WHERE user_id = $9 AND status <> 'deleted' ORDER BY job_id DESC LIMIT $8
+) AS newest
+
+-- name: count_of_all  the same over everybody's jobs
+SELECT
+    count(*) FILTER (
+        WHERE ($1::text IS NULL OR status = $1)
+        AND ($2::text IS NULL OR queue_name = $2)
+        AND ($3::text IS NULL OR source_type = $3)
+        AND ($4::jsonb IS NULL OR labels @> $4)
+        AND ($5::timestamptz IS NULL OR created_at > $5)
+        AND ($6::timestamptz IS NULL OR created_at < $6)
+        AND ($7::text IS NULL OR strpos(lower(name), lower($7)) > 0)
+    ) AS passing,
+    count(*) AS looked_at
+FROM (
+    SELECT status, queue_name, source_type, labels, created_at, name FROM jobs
+    WHERE status <> 'deleted' ORDER BY job_id DESC LIMIT $8
+) AS newest
+
+-- name: claimable  the next jobs of some queues: best priority first, then oldest
+SELECT job.* FROM unnest($1::text[]) AS queue (name)
+CROSS JOIN LATERAL (
+    SELECT * FROM jobs
+    WHERE queue_name = queue.name AND status = 'queued'
+        AND (available_at IS NULL OR available_at <= now())
+        AND labels <@ $2::jsonb
+    ORDER BY priority DESC, job_id LIMIT $3
+) AS job
+ORDER BY job.priority DESC, job.job_id LIMIT $3
+
+-- name: due  waiting jobs whose time has come and whose dependencies all completed
+SELECT * FROM jobs AS j
+WHERE j.status = 'submitted' AND (j.available_at IS NULL OR j.available_at <= now())
+    AND NOT EXISTS (
+        SELECT FROM jsonb_array_elements_text(j.submitted -> 'depends_on') AS dependency (id)
+        WHERE NOT EXISTS (
+            SELECT FROM jobs AS d WHERE d.job_id = dependency.id::uuid
+                AND (d.status = 'completed' OR d.status = 'deleted' AND EXISTS (
+                    SELECT FROM events AS e
+                    WHERE e.stream_id = d.job_id AND e.type = 'job.completed'
+                ))
+        )
+    )
+ORDER BY j.available_at NULLS FIRST, j.job_id LIMIT $1
+
+-- name: blocked  waiting jobs with a dependency that ended otherwise, and the first such
+SELECT DISTINCT ON (j.job_id) j.*, d.job_id AS dependency, d.status AS dependency_status
+FROM jobs AS j
+CROSS JOIN LATERAL jsonb_array_elements_text(j.submitted -> 'depends_on') AS dependency (id)
+JOIN jobs AS d ON d.job_id = dependency.id::uuid
+WHERE j.status = 'submitted'
+    AND (d.status IN ('failed', 'cancelled', 'timeout') OR d.status = 'deleted' AND NOT EXISTS (
+        SELECT FROM events AS e WHERE e.stream_id = d.job_id AND e.type = 'job.completed'
+    ))
+ORDER BY j.job_id, d.job_id LIMIT $1
+
+-- name: held_without_lease  jobs that a worker holds without a lease that still runs
+SELECT * FROM jobs AS j
+WHERE j.status IN ('claimed', 'running') AND NOT EXISTS (
+    SELECT FROM leases AS l
+    WHERE l.job_id = j.job_id AND l.attempt = j.attempt AND l.lease_until > now()
+)
+ORDER BY j.job_id LIMIT $1
+
+-- name: active_with_key  the job with this unique key that has not ended
+SELECT * FROM jobs
+WHERE user_id = $1 AND queue_name = $2 AND unique_key = $3
+    AND status IN ('submitted', 'queued', 'claimed', 'running')
+ORDER BY job_id LIMIT 1
+
+-- name: cancel_requests  those of some attempts that were asked to stop
+SELECT j.job_id, j.attempt, j.cancel_grace_seconds
+FROM unnest($1::uuid[], $2::int[]) AS a (job_id, attempt)
+JOIN jobs AS j ON j.job_id = a.job_id AND j.attempt = a.attempt
+WHERE j.status IN ('claimed', 'running') AND j.cancel_grace_seconds IS NOT NULL
+
+-- name: next_due_at  when the next job that waits for its time has waited long enough
+SELECT least(
+    (SELECT min(available_at) FROM jobs WHERE status = 'submitted' AND available_at > now()),
+    (SELECT min(available_at) FROM jobs WHERE status = 'queued' AND available_at > now())
+)

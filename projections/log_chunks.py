@@ -1,0 +1,173 @@
+"""Table `log_chunks`: what commands print, as they print it. Not a fold of the log.
+
+Chunks are numbered 1, 2, 3 … within an attempt, over both streams. Only the attempt that
+holds the job may add to them.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, NamedTuple, TypeAlias
+from uuid import UUID
+
+from reactorcide.eventstore.database import Reader
+
+Stream: TypeAlias = Literal["stdout", "stderr"]
+
+# Returns the refused attempts. The row lock makes a chunk and the end of its attempt take
+# turns: nothing is added after the outcome.
+_APPEND: Final = """
+WITH chunks AS MATERIALIZED (
+    SELECT * FROM unnest(
+        $1::uuid[], $2::int[], $3::int[], $4::text[], $5::timestamptz[], $6::bytea[]
+    ) AS c (job_id, attempt, seq, stream, printed_at, bytes)
+),
+open AS MATERIALIZED (
+    SELECT job_id, attempt FROM jobs
+    WHERE job_id = ANY (ARRAY(SELECT job_id FROM chunks)) AND status IN ('claimed', 'running')
+    ORDER BY job_id FOR SHARE
+),
+added AS (
+    INSERT INTO log_chunks (job_id, attempt, seq, stream, printed_at, bytes)
+    SELECT * FROM chunks WHERE (job_id, attempt) IN (SELECT job_id, attempt FROM open)
+    ON CONFLICT (job_id, attempt, seq) DO NOTHING
+)
+SELECT DISTINCT job_id, attempt FROM chunks
+WHERE (job_id, attempt) NOT IN (SELECT job_id, attempt FROM open)"""
+
+# At least one chunk, then as many as stay within $6 bytes; never more than 1,000 rows.
+_READ: Final = """
+SELECT job_id, attempt, seq, stream, printed_at, bytes FROM (
+    SELECT *, sum(octet_length(bytes)) OVER (ORDER BY attempt, seq) - octet_length(bytes) AS ahead
+    FROM (
+        SELECT * FROM log_chunks
+        WHERE job_id = $1 AND (attempt, seq) > ($2, $3)
+            AND ($4::int IS NULL OR attempt = $4) AND ($5::text IS NULL OR stream = $5)
+        ORDER BY attempt, seq LIMIT 1000
+    ) AS next
+) AS counted
+WHERE ahead < $6 ORDER BY attempt, seq"""
+
+_READ_BACK: Final = """
+SELECT job_id, attempt, seq, stream, printed_at, bytes FROM log_chunks
+WHERE job_id = $1 AND (attempt, seq) < ($2, $3)
+    AND ($4::int IS NULL OR attempt = $4) AND ($5::text IS NULL OR stream = $5)
+ORDER BY attempt DESC, seq DESC LIMIT 50"""
+
+_SIZE: Final = """
+SELECT coalesce(sum(octet_length(bytes)), 0)::bigint FROM log_chunks
+WHERE job_id = $1 AND ($2::int IS NULL OR attempt = $2) AND ($3::text IS NULL OR stream = $3)"""
+
+# The bytes from $4 up to $5 of a log laid end to end: the chunks they lie in, and where the
+# first of these begins.
+_RANGE: Final = """
+SELECT bytes, until - octet_length(bytes) AS start FROM (
+    SELECT attempt, seq, bytes, sum(octet_length(bytes)) OVER (ORDER BY attempt, seq) AS until
+    FROM log_chunks
+    WHERE job_id = $1 AND ($2::int IS NULL OR attempt = $2) AND ($3::text IS NULL OR stream = $3)
+) AS laid
+WHERE until > $4 AND until - octet_length(bytes) < $5
+ORDER BY attempt, seq"""
+
+_LAST: Final = 2**31 - 1
+
+
+class LogChunk(NamedTuple):
+    """A piece of what an attempt's command printed."""
+
+    job_id: UUID
+    attempt: int
+    seq: int
+    stream: Stream
+    printed_at: datetime
+    bytes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of a job's log is meant."""
+
+    job_id: UUID
+    attempt: int | None = None
+    """None: all attempts, one after the other."""
+    stream: Stream | None = None
+    """None: both, in the order in which they were printed."""
+
+
+async def append_chunks(
+    connection: Reader, chunks: Sequence[LogChunk]
+) -> frozenset[tuple[UUID, int]]:
+    """Add chunks, in one statement; return the attempts that were refused.
+
+    A refused attempt does not hold its job (any more): nothing of it was added and its
+    command must be killed. A chunk that is there already is left alone, so a call may be
+    repeated.
+    """
+    if not chunks:
+        return frozenset()
+    columns = [list(column) for column in zip(*chunks, strict=True)]
+    refused = await connection.fetch(_APPEND, *columns)
+    return frozenset((row[0], row[1]) for row in refused)
+
+
+async def read(
+    connection: Reader, part: Part, after: tuple[int, int] = (0, 0), limit_bytes: int = 1 << 20
+) -> list[LogChunk]:
+    """Return the next chunks after `(attempt, seq)`, in order; [] when there are none yet.
+
+    About `limit_bytes` of them: the chunk that passes the limit is still in.
+    """
+    found = await connection.fetch(
+        _READ, part.job_id, *after, part.attempt, part.stream, limit_bytes
+    )
+    return [LogChunk(*row) for row in found]
+
+
+async def tail(connection: Reader, part: Part, lines: int) -> list[LogChunk]:
+    """Return the last `lines` lines, in order; the first chunk may begin in its middle."""
+    taken: list[LogChunk] = []
+    wanted = lines
+    async for chunk in _backwards(connection, part):
+        if not taken:  # a newline at the very end closes the last line and begins none
+            wanted += chunk.bytes.endswith(b"\n")
+        newlines = chunk.bytes.count(b"\n")
+        if newlines >= wanted:
+            taken.append(chunk._replace(bytes=_after_newline(chunk.bytes, wanted)))
+            break
+        wanted -= newlines
+        taken.append(chunk)
+    return [chunk for chunk in reversed(taken) if chunk.bytes]
+
+
+async def _backwards(connection: Reader, part: Part) -> AsyncIterator[LogChunk]:
+    """Yield the chunks of a part, the last one first."""
+    before = (_LAST, _LAST)
+    while found := await connection.fetch(
+        _READ_BACK, part.job_id, *before, part.attempt, part.stream
+    ):
+        for row in found:
+            yield LogChunk(*row)
+        before = (found[-1]["attempt"], found[-1]["seq"])
+
+
+def _after_newline(data: bytes, nth: int) -> bytes:
+    """Return what follows the `nth` newline from the end; nothing follows the 0th."""
+    end = len(data)
+    for _ in range(nth):
+        end = data.rindex(b"\n", 0, end)
+    return data[end + 1 :]
+
+
+async def size(connection: Reader, part: Part) -> int:
+    """Return how many bytes a part of a log has by now."""
+    total: int = await connection.fetchval(_SIZE, part.job_id, part.attempt, part.stream)
+    return total
+
+
+async def read_range(connection: Reader, part: Part, start: int, stop: int) -> bytes:
+    """Return bytes `start` (included) to `stop` (not included) of a part laid end to end."""
+    found = await connection.fetch(_RANGE, part.job_id, part.attempt, part.stream, start, stop)
+    if not found:
+        return b""
+    first = int(found[0]["start"])
+    return b"".join(row["bytes"] for row in found)[max(start - first, 0) : stop - first]
