@@ -33,21 +33,22 @@ CREATE TABLE jobs (
 
 -- A claim reads the first few of this: best priority first, oldest (ids are time-ordered) first.
 CREATE INDEX jobs_claimable ON jobs (queue_name, priority DESC, job_id) WHERE status = 'queued';
-CREATE INDEX jobs_waiting ON jobs (job_id) WHERE status = 'submitted';
+CREATE INDEX jobs_waiting ON jobs (available_at, job_id) WHERE status = 'submitted';
+CREATE INDEX jobs_delayed ON jobs (available_at) WHERE status = 'queued' AND available_at IS NOT NULL;
 CREATE INDEX jobs_held ON jobs (job_id) WHERE status IN ('claimed', 'running');
 CREATE INDEX jobs_by_user ON jobs (user_id, job_id DESC) WHERE status <> 'deleted';
 CREATE INDEX jobs_unique_key ON jobs (user_id, queue_name, unique_key)
     WHERE unique_key IS NOT NULL AND status IN ('submitted', 'queued', 'claimed', 'running');
 
 -- Not a fold of the log: a lease is moved on by every beat. A job that is claimed or running
--- and has no row here, or one in the past, has lost its worker.
+-- and has no row here, or one in the past, has lost its worker. No index on lease_until: a
+-- beat then stays on its page (HOT), and who looks for lost leases comes from jobs_held.
 CREATE TABLE leases (
     job_id      uuid        PRIMARY KEY,
     attempt     integer     NOT NULL,
     worker_id   uuid        NOT NULL,
     lease_until timestamptz NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
-CREATE INDEX leases_lease_until ON leases (lease_until);
 
 -- Not a fold of the log: the first answer to a keyed submit, kept for 24 hours.
 CREATE TABLE idempotency_keys (
