@@ -1,0 +1,52 @@
+"""A request that a running attempt should stop: why, and how long its command may take to obey.
+
+This module only carries the request; whoever runs the command obeys it.
+"""
+
+import asyncio
+from enum import IntEnum
+
+
+class HaltReason(IntEnum):
+    """Why an attempt is stopped. When several hold, the greatest decides the outcome."""
+
+    DRAIN = 1
+    """The worker stops: the job goes back to the queue."""
+    TIMEOUT = 2
+    """The job ran longer than it may."""
+    CANCEL = 3
+    """Somebody asked for it."""
+    LOST = 4
+    """The lease belongs to nobody or to another: nothing of this attempt counts any more."""
+
+
+class Halt:
+    """The one place where an attempt is asked to stop, by anybody, as often as they like.
+
+    Asked again, the greater reason and the earlier end of grace count.
+    """
+
+    def __init__(self) -> None:
+        self.reason: HaltReason | None = None
+        self._kill_at = float("inf")
+        self._asked = asyncio.Event()
+
+    def ask(self, reason: HaltReason, grace_seconds: float) -> None:
+        """Stop the command: TERM now and KILL `grace_seconds` later; 0: KILL now."""
+        self.reason = reason if self.reason is None else max(self.reason, reason)
+        self._kill_at = min(self._kill_at, asyncio.get_running_loop().time() + grace_seconds)
+        self._asked.set()
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the attempt should stop."""
+        return self._asked.is_set()
+
+    @property
+    def grace_seconds(self) -> float:
+        """How long the command may still take before KILL; not above zero: it is time."""
+        return self._kill_at - asyncio.get_running_loop().time()
+
+    async def wait(self) -> None:
+        """Return once somebody asked."""
+        await self._asked.wait()

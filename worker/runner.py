@@ -1,0 +1,62 @@
+"""What the worker asks of whoever runs commands: one call per attempt.
+
+Where the command runs (a plain child, a sandbox, a container) is the runner's secret.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+from reactorcide.worker.halt import Halt
+
+Stream: TypeAlias = Literal["stdout", "stderr"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is to run, with everything that it will see."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+    environment: Mapping[str, str]
+    mark: tuple[str, ...]
+    """`NAME=value` entries of the environment by which descendants are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a command ended."""
+
+    exit_code: int
+    """128 + n when signal n killed it."""
+    was_halted: bool
+    """It was asked to stop before it ended by itself."""
+
+
+class CommandNotStarted(Exception):  # noqa: N818  named by what is so, like the rejections
+    """The command could not be started at all. `detail` says why."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Output(Protocol):
+    """Where the bytes go that a command prints."""
+
+    async def write(self, stream: Stream, data: bytes) -> None:
+        """Take some bytes. Returning late slows the command down; it must return some time."""
+
+
+class Runner(Protocol):
+    """Runs commands, any number at a time."""
+
+    name: str
+
+    async def run(self, command: Command, output: Output, halt: Halt) -> Exit:
+        """Run to the end, or until the halt's grace is over; then nothing of it is left.
+
+        All that was printed has been handed to `output`. Cancelled itself, it kills at once.
+        Raises CommandNotStarted.
+        """
