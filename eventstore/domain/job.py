@@ -82,6 +82,7 @@ __all__ = [
     "Status",
     "SubmitJob",
     "TimedOut",
+    "backoff_seconds",
     "decide",
     "evolve",
     "retry_request",

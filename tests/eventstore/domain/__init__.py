@@ -1,0 +1,1 @@
+"""Tests of the rules: examples of each, laws that hold for all, and bugs the laws catch."""

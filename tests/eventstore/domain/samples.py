@@ -1,0 +1,103 @@
+"""One event of each kind, and a few names that the examples share."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from reactorcide.eventstore.domain.events import (
+    AnyEvent,
+    JobCancelled,
+    JobCancelRequested,
+    JobClaimed,
+    JobCompleted,
+    JobDeleted,
+    JobEvent,
+    JobFailed,
+    JobLeaseExpired,
+    JobQueued,
+    JobReleased,
+    JobRetryScheduled,
+    JobStarted,
+    JobSubmitted,
+    JobTimedOut,
+    TokenIssued,
+    TokenRevoked,
+    TokenRotated,
+    UserDeactivated,
+    UserRegistered,
+    UserRolesChanged,
+    WorkerDrained,
+    WorkerRegistered,
+    WorkerStopped,
+)
+from reactorcide.eventstore.domain.job import Status
+
+NOW: Final = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+LATER: Final = NOW + timedelta(hours=1)
+OWNER: Final = UUID(int=1)
+WORKER_ID: Final = UUID(int=2)
+OTHER_WORKER_ID: Final = UUID(int=3)
+DEPENDENCY: Final = UUID(int=4)
+OTHER_DEPENDENCY: Final = UUID(int=5)
+
+SUBMITTED: Final = JobSubmitted(user_id=OWNER, name="build", job_command="make")
+QUEUED: Final = JobQueued()
+CLAIMED: Final = JobClaimed(attempt=1, worker_id=WORKER_ID, lease_seconds=15)
+STARTED: Final = JobStarted(attempt=1)
+LOST: Final = JobLeaseExpired(attempt=1, worker_id=WORKER_ID)
+
+ISSUED: Final = TokenIssued(
+    user_id=OWNER, name="ci", token_hash="0" * 64, prefix="rct_abcd", expires_at=LATER
+)
+REGISTERED: Final = UserRegistered(username="ada", roles=("user",))
+WORKER_REGISTERED: Final = WorkerRegistered(
+    name="w1",
+    hostname="host",
+    pid=7,
+    queues=("default",),
+    concurrency=2,
+    runner="process",
+    code_version="1",
+)
+
+EVENTS: Final[tuple[AnyEvent, ...]] = (
+    SUBMITTED,
+    QUEUED,
+    CLAIMED,
+    STARTED,
+    JobReleased(attempt=1, reason="worker stops"),
+    LOST,
+    JobRetryScheduled(attempt=1, outcome="failed", exit_code=1, error="exit code 1", retry_at=NOW),
+    JobCancelRequested(grace_seconds=10),
+    JobCancelled(reason="cancelled on request"),
+    JobCompleted(attempt=1),
+    JobFailed(attempt=1, exit_code=1, error="exit code 1"),
+    JobTimedOut(attempt=1, exit_code=143, error="ran longer than 1 s"),
+    JobDeleted(),
+    ISSUED,
+    TokenRevoked(),
+    TokenRotated(successor_id=UUID(int=9), valid_until=NOW),
+    REGISTERED,
+    UserRolesChanged(roles=("admin",)),
+    UserDeactivated(),
+    WORKER_REGISTERED,
+    WorkerDrained(),
+    WorkerStopped(reason="SIGTERM"),
+)
+
+_QUEUED_SO: Final = (SUBMITTED, QUEUED)
+_RUNNING_SO: Final = (*_QUEUED_SO, CLAIMED, STARTED)
+
+WAY_TO: Final[dict[Status, tuple[JobEvent, ...]]] = {
+    Status.NONE: (),
+    Status.SUBMITTED: (SUBMITTED,),
+    Status.QUEUED: _QUEUED_SO,
+    Status.CLAIMED: (*_QUEUED_SO, CLAIMED),
+    Status.RUNNING: _RUNNING_SO,
+    Status.COMPLETED: (*_RUNNING_SO, JobCompleted(attempt=1)),
+    Status.FAILED: (*_RUNNING_SO, JobFailed(attempt=1, exit_code=1, error="exit code 1")),
+    Status.CANCELLED: (*_QUEUED_SO, JobCancelled(reason="cancelled on request")),
+    Status.TIMEOUT: (*_RUNNING_SO, JobTimedOut(attempt=1, exit_code=143, error="too long")),
+    Status.DELETED: (*_RUNNING_SO, JobCompleted(attempt=1), JobDeleted()),
+}
+"""A shortest lawful history into each status, with one attempt at most."""
