@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from reactorcide.eventstore.domain.events import JobEvent, JobSubmitted, WorkerRegistered
+from reactorcide.eventstore.domain.events import JobEvent, JobSubmitted
 from reactorcide.eventstore.domain.job import (
     JOB,
     ClaimJob,
@@ -26,9 +26,6 @@ from reactorcide.projections import jobs
 
 OWNER: Final = UUID("018f0000-0000-7000-8000-000000000001")
 WORKER: Final = UUID("018f0000-0000-7000-8000-0000000000aa")
-REGISTERED: Final = WorkerRegistered(
-    name="w", hostname="h", pid=1, queues=("default",), concurrency=2, runner="none", code_version="0"
-)
 
 
 def now() -> datetime:
@@ -50,7 +47,8 @@ class Journal:
     async def submit(self, *, waits: bool = False, **fields: Any) -> UUID:
         """Submit a job; `fields` as in JobSubmitted."""
         job_id = new_id()
-        submitted = JobSubmitted(**{"user_id": OWNER, "name": "job", "job_command": "true"} | fields)
+        defaults = {"user_id": OWNER, "name": "job", "job_command": "true"}
+        submitted = JobSubmitted(**defaults | fields)
         await self.tell(job_id, SubmitJob(submitted, now(), waits=waits))
         return job_id
 

@@ -1,0 +1,179 @@
+"""What any process may notice and record: jobs that are due, wait in vain, or lost their lease.
+
+Every API and worker process runs it; no leader is needed. The tables only suggest and the log
+decides: when two notice the same thing, one append holds and the other is a conflict, which
+is no error. It holds no rule: what follows from what was noticed is decided by the job's.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final, Self, TypeAlias
+
+import structlog
+
+from reactorcide.eventstore.database import DatabaseError, Pool, Reader, database_errors
+from reactorcide.eventstore.domain.errors import CommandRejected
+from reactorcide.eventstore.domain.job import (
+    JOB,
+    CancelDependent,
+    ExpireLease,
+    JobCommand,
+    JobState,
+    QueueJob,
+)
+from reactorcide.eventstore.doorbell import Doorbell
+from reactorcide.eventstore.handle import AppendDoor, Change, decided
+from reactorcide.eventstore.record import SYSTEM, Append, Appended
+from reactorcide.projections import idempotency, jobs
+from reactorcide.projections.jobs import Job
+
+_BATCH: Final = 500
+_PAUSE_SECONDS: Final = 1.0
+_SHORTEST_PAUSE_SECONDS: Final = 0.1
+_PRUNE_SECONDS: Final = 600.0
+
+_log = structlog.get_logger(__name__)
+
+_Noticed: TypeAlias = list[tuple[Job, JobCommand]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one pass recorded; what others recorded first does not count."""
+
+    queued: int
+    cancelled: int
+    expired: int
+
+    def __bool__(self) -> bool:
+        return bool(self.queued or self.cancelled or self.expired)
+
+
+async def upkeep(read: Reader, write: AppendDoor[JobState]) -> Kept:
+    """Queue what is due, cancel what waits in vain, expire lost leases: all there is now.
+
+    Raises DatabaseError.
+    """
+    return Kept(
+        queued=await _keep(read, write, _due),
+        cancelled=await _keep(read, write, _blocked),
+        expired=await _keep(read, write, _lost),
+    )
+
+
+async def _due(read: Reader) -> _Noticed:
+    found = await jobs.due(read, _BATCH)
+    now = await _now(read) if found else None
+    return [(job, QueueJob(now, frozenset(job.submitted.depends_on))) for job in found if now]
+
+
+async def _blocked(read: Reader) -> _Noticed:
+    found = await jobs.blocked(read, _BATCH)
+    return [(job, CancelDependent(dependency, status)) for job, dependency, status in found]
+
+
+async def _lost(read: Reader) -> _Noticed:
+    found = await jobs.held_without_lease(read, _BATCH)
+    now = await _now(read) if found else None
+    return [(job, ExpireLease(job.state.attempt, now)) for job in found if now]
+
+
+async def _now(read: Reader) -> datetime:
+    """Return the database's time: rules get no other."""
+    now: datetime = await read.fetchval("SELECT now()")
+    return now
+
+
+async def _keep(
+    read: Reader, write: AppendDoor[JobState], notice: Callable[[Reader], Awaitable[_Noticed]]
+) -> int:
+    """Record what `notice` sees, batch by batch; return how many appends held."""
+    kept = 0
+    while True:
+        with database_errors():
+            noticed = await notice(read)
+        units = [unit for job, command in noticed for unit in _decided(job, command)]
+        results = await write.append(units) if units else []
+        held = sum(isinstance(result, Appended) for result in results)
+        kept += held
+        if len(noticed) < _BATCH or not held:
+            return kept
+
+
+def _decided(job: Job, command: JobCommand) -> Iterator[tuple[Append, Change[JobState]]]:
+    """Decide by the row. One that the rules refuse must not hold up the others."""
+    try:
+        unit = decided(JOB, job.state, job.version, job.job_id, command, SYSTEM)
+    except CommandRejected as error:
+        _log.warning("upkeep_refused", stream_id=str(job.job_id), detail=error.detail)
+        return
+    if unit is not None:
+        yield unit
+
+
+class Upkeep:
+    """Runs `upkeep` about once a second, when something is due, and when rung for.
+
+    Use it as an async context manager; it owns a task. A database that is away is waited for.
+    """
+
+    def __init__(self, pool: Pool, write: AppendDoor[JobState], doorbell: Doorbell) -> None:
+        self._pool = pool
+        self._write = write
+        self._doorbell = doorbell
+        self._task: asyncio.Task[None] | None = None
+        self._pruned_at = time.monotonic()
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        self._task = asyncio.create_task(self._serve(), name="upkeep")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop; what was handed to the appender is still written."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _serve(self) -> None:
+        with self._doorbell.listen("jobs", "events") as listener:
+            while True:
+                pause = _PAUSE_SECONDS
+                try:
+                    pause = await self._pass()
+                except DatabaseError as error:
+                    _log.warning("upkeep_failed", detail=error.detail)
+                # A busy system rings all the time: not one pass for each.
+                await asyncio.sleep(_SHORTEST_PAUSE_SECONDS)
+                await listener.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311  no secret
+
+    async def _pass(self) -> float:
+        """Make one pass, ring for what it made; return how many seconds the next may wait."""
+        kept = await upkeep(self._pool, self._write)
+        if kept.queued or kept.expired:
+            self._doorbell.ring("jobs")
+        if kept:
+            self._doorbell.ring("events")
+            _log.info("upkeep_done", **asdict(kept))
+        with database_errors():
+            await self._prune()
+            due_at = await jobs.next_due_at(self._pool)
+        if due_at is None:
+            return _PAUSE_SECONDS
+        seconds = (due_at - datetime.now(UTC)).total_seconds()
+        return min(max(seconds, 0.0), _PAUSE_SECONDS)
+
+    async def _prune(self) -> None:
+        if time.monotonic() - self._pruned_at > _PRUNE_SECONDS:
+            self._pruned_at = time.monotonic()
+            await idempotency.prune(self._pool)
