@@ -1,0 +1,1 @@
+"""One module for each command. Imported when called; what is heavy is imported inside."""
