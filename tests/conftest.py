@@ -37,8 +37,11 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the server when the session ends, not when a worker does."""
-    if not hasattr(config, "workerinput"):
-        config.stash[_SERVER].stop()
+    server = config.stash[_SERVER]
+    if hasattr(config, "workerinput"):
+        server.leave()
+    else:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -25,6 +25,13 @@ from reactorcide.migrations.runner import migrate_up
 PREFIX: Final = "reactorcide-tests-"
 TEMPLATE: Final = "migrated"
 
+# One database for each of hundreds of tests: 15 ms in memory, 300 ms on a slow disk.
+MEMORY: Final = Path("/dev/shm")  # noqa: S108  its folders are made by mkdtemp
+MEMORY_BYTES: Final = 2 * 1024**3
+
+CREATE: Final = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+DROP: Final = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+
 # Nothing here has to survive a power cut. A deadlock shows itself soon.
 SETTINGS: Final[Mapping[str, str]] = {
     "fsync": "off",
@@ -32,6 +39,9 @@ SETTINGS: Final[Mapping[str, str]] = {
     "synchronous_commit": "off",
     "shared_buffers": "128MB",
     "max_connections": "300",
+    "max_wal_size": "256MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
     "deadlock_timeout": "200ms",
     "timezone": "UTC",
 }
@@ -48,6 +58,7 @@ class TestServer:
         self._folder = folder
         self._numbers = itertools.count(1)
         self._uri: str | None = None
+        self._admin: psycopg.Connection[tuple[Any, ...]] | None = None
 
     @property
     def uri(self) -> str:
@@ -63,22 +74,26 @@ class TestServer:
     def new_database(self, template: str = TEMPLATE) -> Iterator[str]:
         """Lend a database made from the template (`template1`: an empty one); return its URI."""
         name = f"test_{os.getpid()}_{next(self._numbers)}"
-        with psycopg.connect(self.uri, autocommit=True) as admin:
-            admin.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(name), sql.Identifier(template)
-                )
-            )
+        admin = self._connected()
+        admin.execute(CREATE.format(sql.Identifier(name), sql.Identifier(template)))
         try:
             yield database_uri(self.uri, name)
         finally:
-            with psycopg.connect(self.uri, autocommit=True) as admin:
-                admin.execute(
-                    sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-                )
+            admin.execute(DROP.format(sql.Identifier(name)))
+
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._admin is None:
+            self._admin = psycopg.connect(self.uri, autocommit=True)
+        return self._admin
+
+    def leave(self) -> None:
+        """Need it no more; others may."""
+        if self._admin is not None:
+            self._admin.close()
 
     def stop(self) -> None:
         """Stop the server if anybody started it, and remove the folder."""
+        self.leave()
         self._postgres.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -90,13 +105,18 @@ def database_uri(server_uri: str, name: str) -> str:
 
 def new_session_folder() -> Path:
     """Make the folder of this session; clear those of sessions that are dead."""
-    root = Path(tempfile.gettempdir())
+    root = _root()
     for folder in root.glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX).split("-")[0]
         if pid.isdecimal() and folder.stat().st_uid == os.geteuid() and not _is_alive(int(pid)):
             EmbeddedPostgres(folder).stop()
             shutil.rmtree(folder, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=root))
+
+
+def _root() -> Path:
+    is_roomy = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+    return MEMORY if is_roomy else Path(tempfile.gettempdir())
 
 
 def _make_template(uri: str) -> None:
