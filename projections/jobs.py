@@ -341,3 +341,9 @@ async def next_due_at(connection: Reader) -> datetime | None:
     """Return when the next job's run_at or retry_at comes, if any waits for one."""
     moment: datetime | None = await connection.fetchval(SQL["next_due_at"])
     return moment
+
+
+async def count_unended(connection: Reader) -> dict[str, int]:
+    """Return how many jobs stand in each status that is not final; reads small indexes only."""
+    found = await connection.fetch(SQL["count_unended"])
+    return {row["status"]: row["jobs"] for row in found}

@@ -209,3 +209,11 @@ SELECT least(
     (SELECT min(available_at) FROM jobs WHERE status = 'submitted' AND available_at > now()),
     (SELECT min(available_at) FROM jobs WHERE status = 'queued' AND available_at > now())
 )
+
+-- name: count_unended  how many jobs have not ended, by status, each from its own partial index
+SELECT 'submitted' AS status, count(*) AS jobs FROM jobs WHERE status = 'submitted'
+UNION ALL SELECT 'queued', count(*) FROM jobs WHERE status = 'queued'
+UNION ALL SELECT 'claimed', count(*) FROM jobs
+WHERE status IN ('claimed', 'running') AND status = 'claimed'
+UNION ALL SELECT 'running', count(*) FROM jobs
+WHERE status IN ('claimed', 'running') AND status = 'running'

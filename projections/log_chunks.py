@@ -4,7 +4,7 @@ Chunks are numbered 1, 2, 3 … within an attempt, over both streams. Only the a
 holds the job may add to them.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -69,6 +69,12 @@ SELECT bytes, until - octet_length(bytes) AS start FROM (
 WHERE until > $4 AND until - octet_length(bytes) < $5
 ORDER BY attempt, seq"""
 
+_HEADS: Final = """
+SELECT job_id, version, attempt, coalesce((
+    SELECT seq FROM log_chunks AS c WHERE c.job_id = j.job_id AND c.attempt = j.attempt
+    ORDER BY seq DESC LIMIT 1
+), 0) FROM jobs AS j WHERE job_id = ANY ($1::uuid[])"""
+
 _LAST: Final = 2**31 - 1
 
 
@@ -81,6 +87,15 @@ class LogChunk(NamedTuple):
     stream: Stream
     printed_at: datetime
     bytes: bytes
+
+
+class Head(NamedTuple):
+    """How far a job and its log have come: it differs when there is anything new."""
+
+    version: int
+    attempt: int
+    seq: int
+    """Of the latest attempt's last chunk; 0 without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +171,12 @@ def _after_newline(data: bytes, nth: int) -> bytes:
     for _ in range(nth):
         end = data.rindex(b"\n", 0, end)
     return data[end + 1 :]
+
+
+async def heads(connection: Reader, job_ids: Iterable[UUID]) -> dict[UUID, Head]:
+    """Return how far these jobs have come, in one look; an unknown one has no key."""
+    found = await connection.fetch(_HEADS, list(job_ids))
+    return {row[0]: Head(row[1], row[2], row[3]) for row in found}
 
 
 async def size(connection: Reader, part: Part) -> int:
