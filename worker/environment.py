@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from reactorcide.eventstore.domain.events import JobSubmitted
+from reactorcide.worker.coordinator import AttemptKey
 from reactorcide.worker.workspace import PreparationFailed, Workspace
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -33,10 +34,9 @@ def base_environment(workspace: Workspace) -> dict[str, str]:
     }
 
 
-def environment_of(  # noqa: PLR0913  all that an environment is made of
+def environment_of(
     *,
-    job_id: UUID,
-    attempt: int,
+    key: AttemptKey,
     worker_id: UUID,
     submitted: JobSubmitted,
     secrets: Mapping[str, str],
@@ -56,7 +56,7 @@ def environment_of(  # noqa: PLR0913  all that an environment is made of
         "REACTORCIDE_WORKER_ID": str(worker_id),
         "REACTORCIDE_WORKSPACE": str(workspace.path_of("/job")),
         "REACTORCIDE_ARTIFACTS_DIR": str(workspace.artifacts),
-        **dict(entry.split("=", 1) for entry in mark_of(job_id, attempt)),
+        **dict(entry.split("=", 1) for entry in mark_of(*key)),
     }
 
 

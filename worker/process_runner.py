@@ -6,7 +6,7 @@ It knows nothing of jobs: the environment and the directory are given.
 import asyncio
 import contextlib
 import signal
-from typing import Final
+from typing import Any, Final
 
 from reactorcide.worker.child import Child, Pipe, spawn
 from reactorcide.worker.halt import Halt
@@ -98,7 +98,7 @@ async def _destroy(child: Child, tree: ProcessTree) -> None:
             await child.wait()
 
 
-async def _abandon(child: Child, tree: ProcessTree, pumps: "asyncio.Future[object]") -> None:
+async def _abandon(child: Child, tree: ProcessTree, pumps: "asyncio.Future[Any]") -> None:
     """Kill without any grace: the worker itself is being stopped, or the output refuses."""
     tree.send(signal.SIGKILL)
     pumps.cancel()

@@ -44,7 +44,8 @@ def adopt_orphans() -> bool:
     """Make this process the parent of what its children forget. Returns whether that holds."""
     if not _HAS_PROC:
         return False
-    return ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    failed: int = ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return not failed
 
 
 def children() -> set[int]:

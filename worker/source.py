@@ -53,6 +53,7 @@ async def fetch_source(submitted: JobSubmitted, place: Place, halt: Halt) -> Non
     match submitted.source_type:
         case "none":
             await asyncio.to_thread(_make, target)
+            await asyncio.to_thread(_make, place.workspace.path_of(submitted.job_dir))
         case "git":
             await _clone(submitted, target, place, halt)
         case "copy":

@@ -1,0 +1,265 @@
+"""One attempt, from its claim to nothing left of it: prepare, start, execute, settle, clean.
+
+It takes no decision about the job: it says how the attempt ended, as a value.
+"""
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+import structlog
+
+from reactorcide.eventstore.domain.errors import CommandRejected
+from reactorcide.eventstore.domain.job import (
+    Cancelled,
+    Completed,
+    Failed,
+    Outcome,
+    Released,
+    TimedOut,
+)
+from reactorcide.worker.attempt_log import AttemptLog
+from reactorcide.worker.coordinator import (
+    ClaimedAttempt,
+    Coordinator,
+    CoordinatorUnavailable,
+    SecretsUnreadable,
+)
+from reactorcide.worker.environment import environment_of, mark_of
+from reactorcide.worker.halt import Halt, HaltReason
+from reactorcide.worker.runner import Command, CommandNotStarted, Runner
+from reactorcide.worker.settings import WorkerSettings
+from reactorcide.worker.source import Halted, Place, fetch_source
+from reactorcide.worker.workspace import (
+    PreparationFailed,
+    Workspace,
+    make_workspace,
+    remove_workspace,
+)
+
+_LONGEST_ARGUMENT: Final = 100_000
+_PAUSE_SECONDS: Final = 0.2
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every attempt of a worker works with."""
+
+    settings: WorkerSettings
+    coordinator: Coordinator
+    runner: Runner
+
+
+@dataclass(slots=True)
+class _Story:
+    """What the one log line about an attempt tells."""
+
+    began: float = field(default_factory=time.monotonic)
+    prepared_seconds: float | None = None
+    log_bytes: int = 0
+    outcome: str = "lost"
+    exit_code: int | None = None
+    error: str | None = None
+
+
+async def run_attempt(claimed: ClaimedAttempt, tools: Tools, halt: Halt) -> None:
+    """Run an attempt to its end; never raises but for its own cancellation.
+
+    Cancelled, it kills the command, removes the workspace and reports nothing: the lease ends
+    by itself.
+    """
+    log = _log.bind(
+        job_id=str(claimed.key.job_id),
+        attempt=claimed.key.attempt,
+        worker_id=str(tools.coordinator.worker_id),
+        queue_name=claimed.submitted.queue_name,
+    )
+    attempt = _Attempt(claimed, tools, halt)
+    try:
+        await attempt.run()
+    except Exception:
+        log.exception("attempt_broken")
+    story = attempt.story
+    log.info(
+        "attempt_ended",
+        outcome=story.outcome,
+        exit_code=story.exit_code,
+        error=story.error,
+        seconds=round(time.monotonic() - story.began, 4),
+        prepared_seconds=story.prepared_seconds,
+        log_bytes=story.log_bytes,
+    )
+
+
+class _Attempt:
+    def __init__(self, claimed: ClaimedAttempt, tools: Tools, halt: Halt) -> None:
+        self._claimed = claimed
+        self._submitted = claimed.submitted
+        self._tools = tools
+        self._halt = halt
+        self.story = _Story()
+
+    async def run(self) -> None:
+        """Take the steps; whatever happens, the workspace goes."""
+        workspace: Workspace | None = None
+        try:
+            try:
+                workspace = await asyncio.to_thread(
+                    make_workspace, self._tools.settings.workspace_root
+                )
+                outcome = await self._outcome(workspace)
+            except (PreparationFailed, SecretsUnreadable, CommandNotStarted) as error:
+                outcome = Failed(None, _printable(str(error)))
+            if outcome is not None:
+                await self._settle(outcome)
+        finally:
+            if workspace is not None:
+                await _clean(workspace)
+
+    async def _outcome(self, workspace: Workspace) -> Outcome | None:
+        """Prepare, start and execute; None when the attempt is not ours any more."""
+        try:
+            command, log = await self._prepare(workspace)
+        except Halted:
+            return self._halted(None)
+        if self._halt.is_asked:
+            return self._halted(None)
+        if not await self._start():
+            return None
+        return await self._execute(command, log)
+
+    async def _prepare(self, workspace: Workspace) -> tuple[Command, AttemptLog]:
+        """Bring the source, open the secrets, build the environment."""
+        submitted, key = self._submitted, self._claimed.key
+        secrets = await self._tools.coordinator.open_secrets(self._claimed)
+        place = Place(workspace, self._tools.settings.copy_roots, mark_of(*key))
+        with _Deadline(self._halt, submitted.timeout_seconds, self._tools.settings.grace_seconds):
+            await fetch_source(submitted, place, self._halt)
+        environment = environment_of(
+            key=key,
+            worker_id=self._tools.coordinator.worker_id,
+            submitted=submitted,
+            secrets=secrets,
+            workspace=workspace,
+        )
+        self.story.prepared_seconds = round(time.monotonic() - self.story.began, 4)
+        cwd = workspace.path_of(submitted.job_dir)
+        argv = await asyncio.to_thread(_argv_of, submitted.job_command, workspace)
+        log = AttemptLog(self._tools.coordinator, key, secrets.values(), self._halt)
+        return Command(argv, cwd, environment, mark_of(*key)), log
+
+    async def _start(self) -> bool:
+        """Record the start; False when the attempt is not ours any more."""
+        while not self._is_lost():
+            try:
+                await self._tools.coordinator.start(self._claimed.key)
+            except CoordinatorUnavailable:
+                await _pause()
+            except CommandRejected:
+                return False
+            else:
+                return True
+        return False
+
+    async def _execute(self, command: Command, log: AttemptLog) -> Outcome | None:
+        """Run the command within its time; all that it printed is sent when this returns."""
+        with _Deadline(
+            self._halt, self._submitted.timeout_seconds, self._tools.settings.grace_seconds
+        ):
+            ended = await self._tools.runner.run(command, log, self._halt)
+        await log.finish()
+        self.story.log_bytes = log.bytes
+        self.story.exit_code = ended.exit_code
+        if ended.was_halted or self._is_lost():
+            return self._halted(ended.exit_code)
+        if ended.exit_code == 0:
+            return Completed()
+        return Failed(ended.exit_code, _words_of(ended.exit_code))
+
+    def _halted(self, exit_code: int | None) -> Outcome | None:
+        """Return the outcome of an attempt that was asked to stop."""
+        match self._halt.reason:
+            case HaltReason.DRAIN:
+                return Released("the worker stops")
+            case HaltReason.TIMEOUT:
+                limit = self._submitted.timeout_seconds
+                return TimedOut(exit_code, f"ran longer than {limit} s")
+            case HaltReason.CANCEL:
+                return Cancelled(exit_code)
+            case HaltReason.LOST | None:
+                return None
+            case _:
+                assert_never(self._halt.reason)
+
+    async def _settle(self, outcome: Outcome) -> None:
+        """Report the outcome until it is taken, refused, or the lease is lost."""
+        while not self._is_lost():
+            try:
+                await self._tools.coordinator.finish(self._claimed.key, outcome)
+            except CoordinatorUnavailable:
+                await _pause()
+            except CommandRejected as error:
+                self.story.error = f"refused: {error.detail}"
+                return
+            else:
+                self.story.outcome = type(outcome).__name__.lower()
+                self.story.error = getattr(outcome, "error", None)
+                return
+
+    def _is_lost(self) -> bool:
+        return self._halt.reason is HaltReason.LOST
+
+
+class _Deadline:
+    """Asks for a halt when its block has lasted too long."""
+
+    def __init__(self, halt: Halt, seconds: float, grace_seconds: float) -> None:
+        self._halt = halt
+        self._seconds = seconds
+        self._grace_seconds = grace_seconds
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(
+            self._seconds, self._halt.ask, HaltReason.TIMEOUT, self._grace_seconds
+        )
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+
+def _argv_of(job_command: str, workspace: Workspace) -> tuple[str, ...]:
+    """Return how `sh` is started; one argument may be 128 KiB less a byte at most (execve(2))."""
+    if len(job_command.encode()) < _LONGEST_ARGUMENT:
+        return "sh", "-c", job_command
+    script = workspace.root / "command.sh"
+    script.write_text(job_command, "utf-8")
+    return "sh", "-c", '. "$0"', str(script)
+
+
+def _words_of(exit_code: int) -> str:
+    if exit_code > 128:  # noqa: PLR2004  as a shell says it
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(exit_code - 128).name
+            return f"exit code {exit_code} ({name})"
+    return f"exit code {exit_code}"
+
+
+def _printable(text: str) -> str:
+    """Return text that PostgreSQL and JSON can hold."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+async def _pause() -> None:
+    await asyncio.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  jitter
+
+
+async def _clean(workspace: Workspace) -> None:
+    if not await asyncio.to_thread(remove_workspace, workspace):
+        _log.warning("workspace_not_removed", path=str(workspace.root))

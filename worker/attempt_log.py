@@ -1,0 +1,66 @@
+"""What one attempt prints, on its way to the coordinator: masked, numbered, with its times.
+
+While a piece is on its way the command's further output waits in its pipe, and goes
+together then: nothing piles up here, and the first byte goes at once.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final, get_args
+
+from reactorcide.eventstore.domain.errors import NotLeaseHolder
+from reactorcide.worker.coordinator import AttemptKey, Chunk, Coordinator, CoordinatorUnavailable
+from reactorcide.worker.halt import Halt, HaltReason
+from reactorcide.worker.masking import Masker
+from reactorcide.worker.runner import Stream
+
+_PAUSE_SECONDS: Final = 0.2
+
+
+class AttemptLog:
+    """The Output of one attempt. Once the lease is lost it swallows everything."""
+
+    def __init__(
+        self, coordinator: Coordinator, key: AttemptKey, secrets: Iterable[str], halt: Halt
+    ) -> None:
+        self._coordinator = coordinator
+        self._key = key
+        self._halt = halt
+        values = tuple(secrets)
+        self._maskers: dict[Stream, Masker] = {
+            stream: Masker(values) for stream in get_args(Stream)
+        }
+        self._turn = asyncio.Lock()
+        self._seq = 0
+        self.bytes = 0
+        """How much it has taken."""
+
+    async def write(self, stream: Stream, data: bytes) -> None:
+        """Send on what may be shown of it."""
+        self.bytes += len(data)
+        async with self._turn:
+            await self._send(stream, self._maskers[stream].feed(data))
+
+    async def finish(self) -> None:
+        """Send on what was held back, now that nothing follows."""
+        async with self._turn:
+            for stream, masker in self._maskers.items():
+                await self._send(stream, masker.finish())
+
+    async def _send(self, stream: Stream, data: bytes) -> None:
+        """Send until it is taken, or the lease is lost."""
+        if not data:
+            return
+        self._seq += 1
+        chunk = Chunk(self._seq, stream, datetime.now(UTC), data)
+        while self._halt.reason is not HaltReason.LOST:
+            try:
+                await self._coordinator.log(self._key, [chunk])
+            except NotLeaseHolder:
+                self._halt.ask(HaltReason.LOST, 0)
+            except CoordinatorUnavailable:
+                await asyncio.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  jitter
+            else:
+                return

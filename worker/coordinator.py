@@ -1,0 +1,117 @@
+"""All that a worker asks of the coordinator: one small interface.
+
+A worker that holds no database password can be given another implementation. Nothing here
+says how anything is stored.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from reactorcide.eventstore.domain.events import JobSubmitted, WorkerRegistered
+from reactorcide.eventstore.domain.job import Outcome
+from reactorcide.worker.runner import Stream
+
+
+class CoordinatorUnavailable(Exception):  # noqa: N818  named by what is so, like the rejections
+    """The coordinator cannot be reached, or did not answer in time; try again later.
+
+    What was asked may or may not have been done.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class SecretsUnreadable(Exception):  # noqa: N818  as above
+    """The sealed value `name` cannot be opened by this worker."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(f"the secret value of {name} cannot be opened: {detail}")
+        self.name = name
+
+
+class AttemptKey(NamedTuple):
+    """Names one attempt of one job; every write of a worker carries it."""
+
+    job_id: UUID
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedAttempt:
+    """An attempt that this worker holds, and what it is about."""
+
+    key: AttemptKey
+    submitted: JobSubmitted
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What asking for work came to."""
+
+    attempts: tuple[ClaimedAttempt, ...]
+    has_more: bool
+    """Others were faster, or nothing less was asked for: ask again while slots are free."""
+    next_due_seconds: float | None
+    """When some waiting job's time comes; None: none is known of."""
+
+
+class Chunk(NamedTuple):
+    """A piece of what a command printed, secrets already masked."""
+
+    seq: int
+    stream: Stream
+    printed_at: datetime
+    data: bytes
+
+
+class Coordinator(Protocol):
+    """Hands out work and takes what became of it.
+
+    Every method may raise CoordinatorUnavailable.
+    """
+
+    worker_id: UUID
+
+    async def register(self, registered: WorkerRegistered) -> None:
+        """Say that the worker is here. Before anything else."""
+
+    async def claim(self, slots: int) -> Claim:
+        """Take up to `slots` jobs; each opens an attempt and its lease."""
+        ...
+
+    async def open_secrets(self, claimed: ClaimedAttempt) -> Mapping[str, str]:
+        """Return the plain values of `sealed_env_vars`. Raises SecretsUnreadable."""
+        ...
+
+    async def start(self, key: AttemptKey) -> None:
+        """Say that the command is about to run. Raises CommandRejected: it must not."""
+
+    async def beat(self, keys: Sequence[AttemptKey]) -> Mapping[AttemptKey, int | None]:
+        """Renew the leases; return those still held, with the grace of a requested stop.
+
+        None: nobody asked for a stop. A key that is not in the answer is lost.
+        """
+        ...
+
+    async def log(self, key: AttemptKey, chunks: Sequence[Chunk]) -> None:
+        """Keep what was printed. May be repeated. Raises NotLeaseHolder."""
+
+    async def finish(self, key: AttemptKey, outcome: Outcome) -> None:
+        """Say how the attempt ended; ends its lease. Raises CommandRejected."""
+
+    async def wait_for_work(self, timeout_seconds: float) -> None:
+        """Return when there may be new work, at the latest after the timeout."""
+
+    async def wait_for_control(self, timeout_seconds: float) -> None:
+        """Return when somebody may want a stop, at the latest after the timeout."""
+
+    async def drain(self) -> None:
+        """Say that the worker takes no new work."""
+
+    async def stop(self, reason: str) -> None:
+        """Say that the worker ends. After anything else."""

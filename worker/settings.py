@@ -1,0 +1,31 @@
+"""What a worker is told at its start: one frozen object, built by the entry point."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Which work a worker takes, how much at a time, and how it stops."""
+
+    name: str
+    workspace_root: Path
+    """Where the attempts' directories are made; created when missing."""
+    queues: tuple[str, ...] = ("default",)
+    concurrency: int = 1
+    """How many commands run at a time."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What it carries: a job is taken only when all of the job's labels are here."""
+    runner: str = "process"
+    copy_roots: tuple[Path, ...] = ()
+    """Below these, local sources may be read."""
+    lease_seconds: float = 15.0
+    """How long a claim lives without a beat; beats come every third of it."""
+    drain_seconds: float = 30.0
+    """How long commands may still run once the worker should stop."""
+    grace_seconds: float = 10.0
+    """Between TERM and KILL, at a timeout and after draining."""
+    poll_seconds: float = 3.0
+    """About how long an idle worker waits without a ring before it looks anyway."""
+    code_version: str = "unknown"

@@ -1,0 +1,229 @@
+"""The worker: takes work while it may, keeps its leases alive, and ends in good order.
+
+It holds no rule about jobs; all it knows of them comes through the coordinator.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final
+
+import structlog
+
+from reactorcide.eventstore.domain.events import WorkerRegistered
+from reactorcide.worker.attempt import Tools, run_attempt
+from reactorcide.worker.coordinator import (
+    AttemptKey,
+    Claim,
+    ClaimedAttempt,
+    Coordinator,
+    CoordinatorUnavailable,
+)
+from reactorcide.worker.halt import Halt, HaltReason
+from reactorcide.worker.runner import Runner
+from reactorcide.worker.settings import WorkerSettings
+
+_LEASE_SAFETY: Final = 0.85
+"""A command is killed when this much of its lease has passed without a beat."""
+
+_RETRY_SECONDS: Final = 0.5
+
+_log = structlog.get_logger(__name__)
+
+
+class _Running:
+    """An attempt that this worker works on."""
+
+    def __init__(self, claimed_at: float) -> None:
+        self.halt = Halt()
+        self.claimed_at = claimed_at
+
+
+class Worker:
+    """One worker process's work. `run` once."""
+
+    def __init__(self, settings: WorkerSettings, coordinator: Coordinator, runner: Runner) -> None:
+        self._settings = settings
+        self._coordinator = coordinator
+        self._tools = Tools(settings, coordinator, runner)
+        self._running: dict[AttemptKey, _Running] = {}
+        self._slot_freed = asyncio.Event()
+        self._beat_held = asyncio.Event()
+        self._beaten_at = float("-inf")
+        self._released = asyncio.Event()
+
+    def release(self) -> None:
+        """Give back what runs, now: for the second signal, once `stop` is set."""
+        self._released.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then drain. Nothing is left behind when this returns.
+
+        Raises CoordinatorUnavailable when it cannot even register.
+        """
+        await self._coordinator.register(self._registration())
+        log = _log.bind(worker_id=str(self._coordinator.worker_id), name=self._settings.name)
+        log.info("worker_started", queues=self._settings.queues)
+        async with asyncio.TaskGroup() as tasks:
+            beats = tasks.create_task(self._beat_forever(), name="beats")
+            await self._claim_until(stop, tasks)
+            log.info("worker_draining", running=len(self._running))
+            await self._drain()
+            beats.cancel()
+        with contextlib.suppress(CoordinatorUnavailable):
+            await self._coordinator.stop("released" if self._released.is_set() else "drained")
+        log.info("worker_stopped")
+
+    def _registration(self) -> WorkerRegistered:
+        settings = self._settings
+        return WorkerRegistered(
+            name=settings.name,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            queues=settings.queues,
+            concurrency=settings.concurrency,
+            labels=dict(settings.labels),
+            runner=self._tools.runner.name,
+            code_version=settings.code_version,
+        )
+
+    # Claiming
+
+    async def _claim_until(self, stop: asyncio.Event, tasks: asyncio.TaskGroup) -> None:
+        """Fill the slots, wait, and again. A claim under way is never broken off."""
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                self._slot_freed.clear()
+                free = self._settings.concurrency - len(self._running)
+                if free == 0:
+                    await _first(stopped, self._slot_freed.wait())
+                elif not self._beat_held.is_set():
+                    await _first(stopped, self._beat_held.wait())
+                else:
+                    claim = await self._claim(free)
+                    for claimed in claim.attempts:
+                        self._launch(claimed, tasks)
+                    if not claim.has_more:
+                        await _first(stopped, self._wait_for_work(claim.next_due_seconds))
+        finally:
+            stopped.cancel()
+
+    async def _claim(self, slots: int) -> Claim:
+        try:
+            return await self._coordinator.claim(slots)
+        except CoordinatorUnavailable as error:
+            _log.warning("claim_failed", detail=error.detail)
+            return Claim((), has_more=False, next_due_seconds=_RETRY_SECONDS)
+
+    async def _wait_for_work(self, next_due_seconds: float | None) -> None:
+        """Wait for a ring; look anyway when something is due, or it was quiet for long."""
+        limit = self._settings.poll_seconds * random.uniform(0.67, 1.67)  # noqa: S311  jitter
+        if next_due_seconds is not None:
+            limit = min(limit, max(next_due_seconds, 0) + random.uniform(0.001, 0.02))  # noqa: S311  jitter
+        await self._coordinator.wait_for_work(limit)
+
+    def _launch(self, claimed: ClaimedAttempt, tasks: asyncio.TaskGroup) -> None:
+        running = _Running(asyncio.get_running_loop().time())
+        self._running[claimed.key] = running
+        tasks.create_task(self._attend(claimed, running.halt), name=f"attempt-{claimed.key.job_id}")
+
+    async def _attend(self, claimed: ClaimedAttempt, halt: Halt) -> None:
+        try:
+            await run_attempt(claimed, self._tools, halt)
+        finally:
+            del self._running[claimed.key]
+            self._slot_freed.set()
+
+    # Leases
+
+    async def _beat_forever(self) -> None:
+        """Renew the leases every third of their time, and whenever somebody may want a stop."""
+        interval = self._settings.lease_seconds / 3
+        while True:
+            held = await self._beat(interval)
+            limit = interval if held else min(interval, _RETRY_SECONDS)
+            await self._coordinator.wait_for_control(limit * random.uniform(0.8, 1))  # noqa: S311  jitter
+
+    async def _beat(self, limit_seconds: float) -> bool:
+        """Beat once; without an answer no work is taken, and commands die before their leases."""
+        keys = tuple(self._running)
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(limit_seconds):
+                held = await self._coordinator.beat(keys)
+        except (CoordinatorUnavailable, TimeoutError) as error:
+            if self._beat_held.is_set():
+                _log.warning("beat_failed", detail=str(error) or "no answer in time")
+            self._beat_held.clear()
+            self._lose_overdue()
+            return False
+        self._beaten_at = began
+        self._beat_held.set()
+        for key in keys:
+            self._obey(key, held)
+        return True
+
+    def _obey(self, key: AttemptKey, held: Mapping[AttemptKey, int | None]) -> None:
+        running = self._running.get(key)
+        if running is None:
+            return
+        if key not in held:
+            running.halt.ask(HaltReason.LOST, 0)
+        elif (grace_seconds := held[key]) is not None:
+            running.halt.ask(HaltReason.CANCEL, grace_seconds)
+
+    def _lose_overdue(self) -> None:
+        """Give up the attempts whose lease may soon be another's."""
+        now = asyncio.get_running_loop().time()
+        for running in self._running.values():
+            alive_at = max(self._beaten_at, running.claimed_at)
+            if now > alive_at + self._settings.lease_seconds * _LEASE_SAFETY:
+                running.halt.ask(HaltReason.LOST, 0)
+
+    # Stopping
+
+    async def _drain(self) -> None:
+        """Let what runs end; stop and release what does not."""
+        with contextlib.suppress(CoordinatorUnavailable):
+            await self._coordinator.drain()
+        ended = asyncio.create_task(self._all_ended())
+        released = asyncio.create_task(self._released.wait())
+        either = {ended, released}
+        try:
+            await asyncio.wait(
+                either,
+                timeout=self._settings.drain_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            self._halt_all(self._settings.grace_seconds)
+            if not released.done():
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            self._halt_all(0)
+            await ended  # soon: all is killed, and a report that is not taken ends with its lease
+        finally:
+            ended.cancel()
+            released.cancel()
+
+    async def _all_ended(self) -> None:
+        while self._running:
+            self._slot_freed.clear()
+            await self._slot_freed.wait()
+
+    def _halt_all(self, grace_seconds: float) -> None:
+        for running in self._running.values():
+            running.halt.ask(HaltReason.DRAIN, grace_seconds)
+
+
+async def _first(stopped: "asyncio.Task[bool]", other: Coroutine[Any, Any, object]) -> None:
+    """Wait for either; what `other` raises is raised here."""
+    task = asyncio.create_task(other)
+    try:
+        await asyncio.wait({stopped, task}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
