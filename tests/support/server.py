@@ -105,7 +105,7 @@ def database_uri(server_uri: str, name: str) -> str:
 
 def new_session_folder() -> Path:
     """Make the folder of this session; clear those of sessions that are dead."""
-    root = _root()
+    root = roomy_root()
     for folder in root.glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX).split("-")[0]
         if pid.isdecimal() and folder.stat().st_uid == os.geteuid() and not _is_alive(int(pid)):
@@ -114,7 +114,8 @@ def new_session_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=root))
 
 
-def _root() -> Path:
+def roomy_root() -> Path:
+    """Return where databases of tests are kept: memory, or the folder for passing files."""
     is_roomy = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
     return MEMORY if is_roomy else Path(tempfile.gettempdir())
 
