@@ -1,0 +1,94 @@
+"""Who asks: the token in the Authorization header, looked up by its SHA-256.
+
+What was found is believed for half a second, so that a revocation in any process is in force
+within one. A database that cannot be reached is an outage, never a refusal.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from reactorcide.api.call import Caller
+from reactorcide.api.errors import (
+    INVALID_HEADER,
+    INVALID_TOKEN,
+    MISSING_HEADER,
+    Problem,
+    rate_limited,
+    unauthorized,
+)
+from reactorcide.api.limits import Limiter
+from reactorcide.api.token_uses import TokenUses
+from reactorcide.api.tokens_text import hash_of, is_token_text
+from reactorcide.eventstore.database import Pool
+from reactorcide.eventstore.domain.access import scopes_of
+from reactorcide.projections import tokens
+
+BELIEVED_SECONDS: Final = 0.5
+_REMEMBERED: Final = 10_000
+
+
+class Authenticator:
+    """Finds the caller of a request; counts failures per address."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        failures: Limiter[str],
+        uses: TokenUses,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pool = pool
+        self._failures = failures
+        self._uses = uses
+        self._clock = clock
+        self._known: dict[str, tuple[Caller, float]] = {}
+
+    async def authenticate(self, header: str | None, ip: str | None) -> Caller:
+        """Return the caller; raises Problem (401, 429)."""
+        if header is None:
+            raise unauthorized(MISSING_HEADER)
+        scheme, _, text = header.partition(" ")
+        text = text.strip(" ")
+        if scheme.lower() != "bearer" or not text or " " in text:
+            raise unauthorized(INVALID_HEADER)
+        if not is_token_text(text):
+            raise self._failed(ip)
+        caller = await self._lookup(hash_of(text))
+        if caller is None:
+            raise self._failed(ip)
+        self._uses.note(caller.token_id)
+        return caller
+
+    async def still_holds(self, caller: Caller) -> bool:
+        """Tell whether the token that a caller came with holds by now."""
+        return await self._lookup(caller.token_hash) is not None
+
+    def forget(self) -> None:
+        """Believe nothing any more: somebody's rights have changed."""
+        self._known.clear()
+
+    async def _lookup(self, token_hash: str) -> Caller | None:
+        known = self._known.get(token_hash)
+        asked_at = self._clock()
+        if known is not None and asked_at < known[1]:
+            return known[0]
+        found = await tokens.authenticate(self._pool, token_hash)
+        if found is None:
+            self._known.pop(token_hash, None)
+            return None
+        token, roles = found.token, found.user.roles
+        scopes = scopes_of(roles, token.scopes)
+        caller = Caller(token.user_id, token.token_id, roles, scopes, token_hash)
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[token_hash] = (caller, asked_at + BELIEVED_SECONDS)
+        return caller
+
+    def _failed(self, ip: str | None) -> Problem:
+        """Count a token that does not hold, and say so."""
+        verdict = self._failures.take(ip or "")
+        if verdict.is_allowed:
+            return unauthorized(INVALID_TOKEN)
+        detail = f"Too many failed authentications; again in {verdict.retry_after_seconds} s"
+        return rate_limited(detail, self._failures.headers(verdict))

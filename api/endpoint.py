@@ -1,0 +1,185 @@
+"""From request to handler: one ASGI app per path that does what the operation's row says.
+
+The order of refusals is fixed: token (401), rate (429), method (405), scope (403), id (404),
+query (422), body (415, 413, 400, 422). What a handler decides comes after all of these.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
+
+from reactorcide.api.call import NOBODY, Call, Caller
+from reactorcide.api.client_address import address_of
+from reactorcide.api.errors import (
+    forbidden,
+    invalid_field,
+    method_not_allowed,
+    not_found,
+    pointer_of,
+    problem_of_validation,
+    rate_limited,
+    request_timeout,
+    too_large,
+    unsupported_media_type,
+)
+from reactorcide.api.exchange import Exchange, exchange_of
+from reactorcide.api.fields import parse_uuid
+from reactorcide.api.json_body import parse_object
+from reactorcide.api.operations import Operation
+from reactorcide.api.services import Services
+from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.record import Context
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+_USER_AGENT_LETTERS: Final = 256
+_NO_ID: Final = NOBODY.user_id
+
+
+class PathEndpoint:
+    """All operations of one path, as an ASGI app."""
+
+    def __init__(self, operations: Sequence[Operation], services: Services) -> None:
+        self._services = services
+        self._operations = {operation.method: operation for operation in operations}
+        if "GET" in self._operations:
+            self._operations["HEAD"] = self._operations["GET"]
+        self._allow = ", ".join(sorted(self._operations))
+        self._is_public = all(operation.is_public for operation in operations)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; raises Problem, CommandRejected and DatabaseError."""
+        request = Request(scope, receive, send)
+        exchange = exchange_of(scope)
+        services = self._services
+        peer = scope["client"][0] if scope.get("client") else None
+        forwarded = request.headers.getlist("x-forwarded-for")
+        exchange.ip = address_of(peer, forwarded, services.settings.trusted_proxies)
+        caller = NOBODY if self._is_public else await self._admit(request, exchange)
+        operation = self._operations.get(scope["method"])
+        if operation is None:
+            raise method_not_allowed(scope["method"], self._allow)
+        exchange.operation, exchange.is_quiet = operation.name, operation.is_public
+        if operation.scopes and caller.scopes.isdisjoint(operation.scopes):
+            wanted = " or ".join(operation.scopes)
+            raise forbidden(detail=f"The token lacks the scope {wanted}")
+        call = await _call_of(services, operation, request, caller, exchange)
+        response = await operation.handler(call)
+        await response(scope, receive, send)
+
+    async def _admit(self, request: Request, exchange: Exchange) -> Caller:
+        """Return who asks, if its token holds and it does not ask too often."""
+        services = self._services
+        header = request.headers.get("authorization")
+        caller = await services.authenticator.authenticate(header, exchange.ip)
+        exchange.user_id, exchange.token_id = caller.user_id, caller.token_id
+        limiter = services.limiter
+        if limiter is not None:
+            verdict = limiter.take(caller.token_id)
+            exchange.headers = limiter.headers(verdict)
+            if not verdict.is_allowed:
+                detail = f"Too many requests; again in {verdict.retry_after_seconds} s"
+                raise rate_limited(detail, exchange.headers)
+        return caller
+
+
+async def _call_of(
+    services: Services, operation: Operation, request: Request, caller: Caller, exchange: Exchange
+) -> Call[Any, Any]:
+    object_id = _object_id(operation, request)
+    query = _query_of(operation.query, request)
+    raw = b""
+    body = None
+    if operation.body is not None:
+        raw = await _read_body(request, services.settings.body_seconds)
+        body = _body_of(operation, operation.body, raw)
+    context = _context_of(request, caller, exchange)
+    return Call(services, request, caller, context, object_id, body, raw, query)
+
+
+def _object_id(operation: Operation, request: Request) -> Any:  # noqa: ANN401 - from the path
+    for text in request.path_params.values():
+        found = parse_uuid(text)
+        if found is None:
+            raise not_found(operation.kind)
+        return found
+    return _NO_ID
+
+
+def _context_of(request: Request, caller: Caller, exchange: Exchange) -> Context:
+    agent = request.headers.get("user-agent")
+    return Context(
+        actor_type="user",
+        actor_id=caller.user_id,
+        token_id=caller.token_id,
+        ip=exchange.ip,
+        user_agent=agent[:_USER_AGENT_LETTERS] if agent else None,
+        request_id=exchange.request_id,
+        correlation_id=new_id(),
+    )
+
+
+def _query_of(model: type[BaseModel] | None, request: Request) -> BaseModel | None:
+    """Return the query parameters; `label.k=v` becomes `label: {k: v}`."""
+    if model is None:
+        return None
+    values: dict[str, Any] = {}
+    for key, value in request.query_params.multi_items():
+        if "\0" in key or "\0" in value:
+            raise invalid_field("/", "null_character", "A null character is not allowed")
+        head, dot, rest = key.partition(".")
+        place, name = (values.setdefault(head, {}), rest) if dot else (values, key)
+        if not isinstance(place, dict) or name in place:
+            pointer = pointer_of((key,))
+            raise invalid_field(pointer, "duplicate_key", "The parameter occurs twice")
+        place[name] = value
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise problem_of_validation(error) from None
+
+
+def _body_of(operation: Operation, model: type[BaseModel], raw: bytes) -> BaseModel:
+    content = {} if operation.body_is_optional and not raw.strip() else parse_object(raw)
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise problem_of_validation(error) from None
+
+
+async def _read_body(request: Request, seconds: float) -> bytes:
+    """Return the whole body, if it is JSON, small enough, and arrives in time."""
+    _check_media_type(request)
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > MAX_BODY_BYTES:
+        raise too_large(MAX_BODY_BYTES)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                size += len(part)
+                if size > MAX_BODY_BYTES:
+                    raise too_large(MAX_BODY_BYTES)
+                parts.append(part)
+    except (TimeoutError, ClientDisconnect):
+        raise request_timeout(seconds) from None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _check_media_type(request: Request) -> None:
+    """Refuse what says of itself that it is no JSON in UTF-8, as it stands."""
+    given = request.headers.get("content-type", "application/json")
+    if given == "application/json":
+        media_type, charset = given, ""
+    else:
+        media_type, _, parameters = given.lower().partition(";")
+        charset = parameters.partition("charset=")[2].strip(' "')
+    coding = request.headers.get("content-encoding", "identity")
+    if media_type.strip() != "application/json" or charset not in {"", "utf-8", "utf8"}:
+        raise unsupported_media_type(given)
+    if coding != "identity":
+        raise unsupported_media_type(coding)

@@ -1,0 +1,60 @@
+"""What is known of a request while it is answered: for its headers, its log line, its metrics."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from starlette.types import Scope
+
+from reactorcide.eventstore.ids import new_id
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_KEY: Final = "reactorcide.exchange"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer, from first byte to last."""
+
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    operation: str = "unknown"
+    """The operation's name; `unknown` where none was found."""
+    is_quiet: bool = False
+    """Asked all the time by machines: not worth a line."""
+    user_id: UUID | None = None
+    token_id: UUID | None = None
+    ip: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """More headers of the answer, whatever it will be."""
+    status: int = 0
+
+    def bound(self) -> dict[str, Any]:
+        """Return what a log line about it says."""
+        ids = {"user_id": self.user_id, "token_id": self.token_id}
+        return {
+            "request_id": self.request_id,
+            "operation": self.operation,
+            **{name: str(value) for name, value in ids.items() if value is not None},
+            "ip": self.ip,
+        }
+
+
+def open_exchange(scope: Scope) -> Exchange:
+    """Begin an exchange: with the caller's request id if it is usable, else a new one."""
+    asked = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    usable = _REQUEST_ID.fullmatch(asked)
+    exchange = Exchange(asked.decode("ascii") if usable else str(new_id()))
+    scope[_KEY] = exchange
+    return exchange
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """Return the exchange that was opened for this request."""
+    found = scope[_KEY]
+    if not isinstance(found, Exchange):
+        raise TypeError(_KEY)
+    return found

@@ -1,0 +1,142 @@
+"""News of jobs for open streams: one listener and one query per ring, however many watch.
+
+A ring says only "look again"; the query finds which of the watched jobs have changed or said
+more, and only their watchers are woken. A ring that is lost costs a few seconds, never a line.
+"""
+
+import asyncio
+import random
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+from uuid import UUID
+
+import structlog
+
+from reactorcide.api.authentication import Authenticator
+from reactorcide.eventstore.database import DatabaseError, Pool, database_errors
+from reactorcide.eventstore.doorbell import Doorbell
+from reactorcide.projections import log_chunks
+from reactorcide.projections.log_chunks import Head
+
+log = structlog.stdlib.get_logger("reactorcide.api")
+
+_FLOOR_SECONDS: Final = 5.0
+_DEAF_SECONDS: Final = 0.5
+_QUIET_SECONDS: Final = 0.005
+
+
+class Watch:
+    """One open stream's interest in one job, while its `with` block lasts."""
+
+    def __init__(self, feed: "Feed", job_id: UUID) -> None:
+        self.job_id = job_id
+        self.head: Head | None = None
+        self._feed = feed
+        self._woken = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        """Be told of news from now on."""
+        self._feed._watches.add(self)  # noqa: SLF001 - two halves of one thing
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Be told no more."""
+        self._feed._watches.discard(self)  # noqa: SLF001 - two halves of one thing
+
+    async def wait(self, timeout_seconds: float) -> bool:
+        """Wait for news: True when there may be some, False at the limit."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        return True
+
+    def wake(self) -> None:
+        """Make the present wait, or the next one, end at once."""
+        self._woken.set()
+
+
+class Feed:
+    """What one process tells its open streams; owns its tasks. An async context manager."""
+
+    def __init__(self, pool: Pool, doorbell: Doorbell, authenticator: Authenticator) -> None:
+        self.is_closing = False
+        """The server stops: streams are to end."""
+        self._pool = pool
+        self._doorbell = doorbell
+        self._authenticator = authenticator
+        self._watches: set[Watch] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def watch(self, job_id: UUID) -> Watch:
+        """Return a watch of a job's log and status."""
+        return Watch(self, job_id)
+
+    def close(self) -> None:
+        """End all streams, now and from now on."""
+        self.is_closing = True
+        self._wake_all()
+
+    async def __aenter__(self) -> Self:
+        """Start listening."""
+        self._tasks = [
+            asyncio.create_task(self._tell_news(), name="feed-news"),
+            asyncio.create_task(self._tell_rights(), name="feed-rights"),
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.close()
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _tell_news(self) -> None:
+        with self._doorbell.listen("logs", "events") as listener:
+            while True:
+                floor = _FLOOR_SECONDS if self._doorbell.is_up else _DEAF_SECONDS
+                await listener.wait(floor * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+                if not self._watches:
+                    continue
+                try:
+                    await self._look()
+                except DatabaseError as error:
+                    log.warning("feed_missed", detail=error.detail)
+                await asyncio.sleep(_QUIET_SECONDS)
+
+    async def _look(self) -> None:
+        """Ask for the heads of all watched jobs; wake those whose job has moved."""
+        with database_errors():
+            heads = await log_chunks.heads(self._pool, {watch.job_id for watch in self._watches})
+        for watch in self._watches:
+            head = heads.get(watch.job_id)
+            if head is None or head != watch.head:
+                watch.head = head
+                watch.wake()
+
+    async def _tell_rights(self) -> None:
+        """Let a change of rights anywhere be felt here at once."""
+        with self._doorbell.listen("control") as listener:
+            while True:
+                if await listener.wait(_FLOOR_SECONDS):
+                    self._authenticator.forget()
+                    self._wake_all()
+
+    def _wake_all(self) -> None:
+        for watch in self._watches:
+            watch.wake()

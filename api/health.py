@@ -1,0 +1,54 @@
+"""Whether this process lives, can serve, and what it counts. Open to all, tells no secrets."""
+
+import asyncio
+from typing import Final
+
+from starlette.responses import Response
+
+from reactorcide.api.call import Call, json_answer
+from reactorcide.api.errors import unavailable
+from reactorcide.api.settings import code_version
+from reactorcide.eventstore.database import Pool
+from reactorcide.projections import jobs
+
+_ANSWER_SECONDS: Final = 2.0
+_METRICS: Final = "text/plain; version=1.0.0; charset=utf-8"
+
+
+async def health(call: Call[None, None]) -> Response:
+    """Say how this process and what it needs are doing; 503 without its database."""
+    services = call.services
+    await _ask(services.pool)
+    is_up = services.doorbell.is_up
+    content = {
+        "status": "ok" if is_up else "degraded",
+        "version": code_version(),
+        "checks": {"database": "ok", "doorbell": "ok" if is_up else "down"},
+    }
+    return json_answer(content)
+
+
+async def alive(_call: Call[None, None]) -> Response:
+    """Say that this process answers at all."""
+    return json_answer({"status": "alive"})
+
+
+async def ready(call: Call[None, None]) -> Response:
+    """Say that requests may be sent here: 503 without the database, or when it stops."""
+    if call.services.feed.is_closing:
+        raise unavailable(detail="The server is stopping")
+    await _ask(call.services.pool)
+    return json_answer({"status": "ready"})
+
+
+async def metrics(call: Call[None, None]) -> Response:
+    """Show the counters of this process, and how many jobs have not ended."""
+    services = call.services
+    async with asyncio.timeout(_ANSWER_SECONDS):
+        services.metrics.set_jobs(await jobs.count_unended(services.pool))
+    return Response(services.metrics.text(), media_type=_METRICS)
+
+
+async def _ask(pool: Pool) -> None:
+    async with asyncio.timeout(_ANSWER_SECONDS):
+        await pool.fetchval("SELECT 1")

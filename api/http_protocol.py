@@ -1,0 +1,96 @@
+"""HTTP/1.1 with a guard at the door: a request's head comes soon and small, or the line is cut.
+
+uvicorn itself waits for ever for the first head, and takes one of any size. What it cannot read
+is refused in the shape of all other errors.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from reactorcide.api.errors import Problem, malformed_request, request_timeout, too_large
+from reactorcide.eventstore.ids import new_id
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    head_seconds = 10.0
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect a head."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing more."""
+        self._head_is_here()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the head is too large."""
+        if self._head_timer is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_timer is not None and self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(too_large(MAX_HEAD_BYTES))
+
+    def on_message_begin(self) -> None:
+        """Expect the rest of a head that has begun."""
+        super().on_message_begin()
+        if self._head_timer is None:
+            self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        """Let the request in."""
+        self._head_is_here()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP."""
+        self._refuse(malformed_request(msg, code="http_invalid"))
+
+    def _expect_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(self.head_seconds, self._head_is_late)
+
+    def _head_is_here(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self._refuse(request_timeout(self.head_seconds, what="head"))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer and close: what follows on this line cannot be understood."""
+        self._head_is_here()
+        request_id = str(new_id())
+        body = problem.body("/", request_id)
+        head = (
+            f"HTTP/1.1 {problem.status} {problem.phrase}\r\n"
+            "content-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\n"
+            "cache-control: no-store\r\nx-content-type-options: nosniff\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + body)
+        self.transport.close()

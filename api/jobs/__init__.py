@@ -1,0 +1,1 @@
+"""What the API does with jobs: submit, show, command, and their logs."""

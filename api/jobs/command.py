@@ -1,0 +1,49 @@
+"""Commands to a job that is there: cancel, kill, delete. Every answer is rendered from the fold."""
+
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from reactorcide.api.call import Call, no_content
+from reactorcide.api.errors import forbidden
+from reactorcide.api.jobs.render import job_answer
+from reactorcide.api.jobs.sight import commandable_job
+from reactorcide.eventstore.domain.job import JOB, CancelJob, DeleteJob, JobCommand
+from reactorcide.eventstore.handle import handle
+from reactorcide.projections import jobs
+from reactorcide.projections.jobs import Job
+
+_KILLED: Final = "killed on request"
+
+
+async def cancel(call: Call[None, None]) -> Response:
+    """Cancel a job; one that runs gets TERM, and KILL ten seconds later."""
+    return job_answer(await _commanded(call, CancelJob()))
+
+
+async def kill(call: Call[None, None]) -> Response:
+    """Cancel a job without grace."""
+    job = await commandable_job(call)
+    if not call.caller.commands_every_job:
+        raise forbidden(detail="Only an operator or admin kills jobs")
+    command = CancelJob(grace_seconds=0, reason=_KILLED)
+    return job_answer(await _handled(call, job, command))
+
+
+async def delete(call: Call[None, None]) -> Response:
+    """Take an ended job off every list."""
+    await _commanded(call, DeleteJob())
+    return no_content()
+
+
+async def _commanded(call: Call[Any, Any], command: JobCommand) -> Job:
+    return await _handled(call, await commandable_job(call), command)
+
+
+async def _handled(call: Call[Any, Any], job: Job, command: JobCommand) -> Job:
+    services = call.services
+    handled = await handle(services.pool, services.jobs, JOB, job.job_id, command, call.context)
+    if handled.events:
+        for topic in ("control", "jobs", "logs", "events"):
+            services.doorbell.ring(topic)
+    return jobs.after(handled)

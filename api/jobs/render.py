@@ -1,0 +1,116 @@
+"""How a job, and the events of one, are shown. Secret values are never: `***` stands for them."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from reactorcide.api.call import json_answer
+from reactorcide.eventstore.domain.events import JobSubmitted
+from reactorcide.eventstore.record import RecordedEvent
+from reactorcide.projections.jobs import Job
+
+HIDDEN: Final = "***"
+
+
+def etag_of(job: Job) -> str:
+    """Return the entity tag of a job as it stands."""
+    return f'"{job.version}"'
+
+
+def location_of(job: Job) -> str:
+    """Return where a job is found."""
+    return f"/api/v1/jobs/{job.job_id}"
+
+
+def job_answer(
+    job: Job, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a job as an answer, with its ETag."""
+    return json_answer(render(job), status, {"ETag": etag_of(job), **(headers or {})})
+
+
+def render(job: Job) -> dict[str, Any]:
+    """Return a job as the API shows it."""
+    state, submitted = job.state, job.submitted
+    return {
+        "job_id": job.job_id,
+        "user_id": submitted.user_id,
+        "status": state.status,
+        "version": job.version,
+        **_request_of(submitted),
+        "created_at": job.created_at,
+        "updated_at": job.updated_at,
+        "claimed_at": job.claimed_at,
+        "started_at": job.started_at,
+        "completed_at": job.completed_at,
+        "attempt": state.attempt,
+        "worker_id": state.worker_id,
+        "exit_code": state.exit_code,
+        "last_error": state.last_error,
+        "cancel_requested_at": job.cancel_requested_at,
+        "retry_of": submitted.retry_of,
+        "logs_object_key": None,
+        "artifacts_object_key": None,
+    }
+
+
+def _request_of(submitted: JobSubmitted) -> dict[str, Any]:
+    sealed = submitted.sealed_env_vars
+    variables = submitted.job_env_vars
+    if sealed:
+        variables = {**variables, **dict.fromkeys(sealed, HIDDEN)}
+    return {
+        "name": submitted.name,
+        "job_command": submitted.job_command,
+        "description": submitted.description,
+        "source_type": submitted.source_type,
+        "git_url": submitted.git_url,
+        "git_ref": submitted.git_ref,
+        "source_path": submitted.source_path,
+        "code_dir": submitted.code_dir,
+        "job_dir": submitted.job_dir,
+        "runner_image": submitted.runner_image,
+        "job_env_vars": variables,
+        "job_env_file": submitted.job_env_file,
+        "secret_env_vars": list(sealed),
+        "timeout_seconds": submitted.timeout_seconds,
+        "priority": submitted.priority,
+        "queue_name": submitted.queue_name,
+        "max_attempts": submitted.max_attempts,
+        "on_lost_lease": submitted.on_lost_lease,
+        "retry_backoff_seconds": submitted.retry_backoff_seconds,
+        "run_at": submitted.run_at,
+        "unique_key": submitted.unique_key,
+        "labels": submitted.labels,
+        "depends_on": submitted.depends_on,
+    }
+
+
+def render_event(recorded: RecordedEvent) -> dict[str, Any]:
+    """Return a recorded event as the API shows it."""
+    data = json.loads(recorded.data)
+    if "sealed_env_vars" in data:
+        data["sealed_env_vars"] = dict.fromkeys(data["sealed_env_vars"], HIDDEN)
+    return {
+        "position": recorded.position,
+        "event_id": recorded.event_id,
+        "stream_id": recorded.stream_id,
+        "stream_type": recorded.stream_type,
+        "version": recorded.version,
+        "type": recorded.type,
+        "data": data,
+        "actor": {
+            "type": recorded.actor_type,
+            "id": recorded.actor_id,
+            "token_id": recorded.token_id,
+        },
+        "request_id": recorded.request_id,
+        "correlation_id": recorded.correlation_id,
+        "causation_id": recorded.causation_id,
+        "ip": recorded.ip,
+        "user_agent": recorded.user_agent,
+        "recorded_at": recorded.recorded_at,
+    }

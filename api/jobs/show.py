@@ -1,0 +1,118 @@
+"""Operations that show jobs: one, its events, a list, and why one is not running."""
+
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from reactorcide.api.call import Call, json_answer
+from reactorcide.api.errors import forbidden
+from reactorcide.api.jobs.render import etag_of, job_answer, render, render_event
+from reactorcide.api.jobs.requests import JobListQuery
+from reactorcide.api.jobs.sight import visible_job
+from reactorcide.api.pages import envelope
+from reactorcide.eventstore import store
+from reactorcide.eventstore.domain.job import FINAL, Status
+from reactorcide.eventstore.domain.worker import WorkerStatus
+from reactorcide.projections import jobs, workers
+from reactorcide.projections.jobs import Job, JobFilter
+from reactorcide.projections.paging import Page
+from reactorcide.projections.workers import Worker
+
+_SEEN_ALIVE: Final = timedelta(seconds=60)
+
+
+async def get(call: Call[None, None]) -> Response:
+    """Show one job; 304 when the caller has it as it stands."""
+    job = await visible_job(call)
+    tag = etag_of(job)
+    asked = call.request.headers.get("if-none-match", "")
+    if asked and _matches(asked, tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
+    return job_answer(job)
+
+
+def _matches(asked: str, tag: str) -> bool:
+    """Compare weakly, as RFC 9110 has it for If-None-Match."""
+    tags = (part.strip().removeprefix("W/") for part in asked.split(","))
+    return asked.strip() == "*" or tag in tags
+
+
+async def list_jobs(call: Call[None, JobListQuery]) -> Response:
+    """List jobs, newest first: a plain user's own, else everybody's."""
+    query, caller = call.query, call.caller
+    owner = query.user_id
+    if not caller.sees_every_job:
+        if owner is not None and owner != caller.user_id:
+            raise forbidden(detail="Only an auditor, operator or admin sees jobs of others")
+        owner = caller.user_id
+    wanted = JobFilter(
+        user_id=owner,
+        status=Status(query.status) if query.status else None,
+        queue_name=query.queue_name,
+        source_type=query.source_type,
+        labels=query.label,
+        created_after=query.created_after,
+        created_before=query.created_before,
+        q=query.q,
+    )
+    found = await jobs.list_page(call.services.pool, wanted, query.page())
+    return json_answer(envelope("jobs", query, found, [render(job) for job in found.rows]))
+
+
+async def events(call: Call[None, None]) -> Response:
+    """Show the events of a job, oldest first."""
+    job = await visible_job(call)
+    recorded = await store.read_stream(call.services.pool, job.job_id)
+    return json_answer({"events": [render_event(one) for one in recorded]})
+
+
+async def explain(call: Call[None, None]) -> Response:
+    """Say why a job is not running."""
+    job = await visible_job(call)
+    reasons = [{"code": code, "message": message} async for code, message in _reasons(call, job)]
+    return json_answer({"status": job.state.status, "reasons": reasons})
+
+
+async def _reasons(call: Call[Any, Any], job: Job) -> AsyncIterator[tuple[str, str]]:
+    pool, state, now = call.services.pool, job.state, datetime.now(UTC)
+    if state.status in FINAL:
+        yield "ended", f"It ended as {state.status}"
+        return
+    if state.status is Status.CLAIMED:
+        yield "starting", f"Worker {state.worker_id} has claimed it and is about to start it"
+    if state.status not in {Status.SUBMITTED, Status.QUEUED}:
+        return
+    if state.available_at is not None and state.available_at > now:
+        code = "retry_backoff" if state.attempt else "run_at"
+        yield code, f"It waits until {state.available_at.isoformat()}"
+    if state.status is Status.SUBMITTED:
+        others = await jobs.get_many(pool, job.submitted.depends_on)
+        for job_id in job.submitted.depends_on:
+            status = others[job_id].state.status if job_id in others else "deleted"
+            if status != Status.COMPLETED:
+                yield "depends_on", f"It waits for job {job_id}, which is {status}"
+        return
+    found = await workers.list_page(pool, Page(limit=200))
+    yield _worker_reason(job, _alive(found.rows, now))
+
+
+def _alive(found: Iterable[Worker], now: datetime) -> list[Worker]:
+    return [
+        worker
+        for worker in found
+        if worker.status is WorkerStatus.ACTIVE
+        and now - (worker.beat_at or worker.created_at) < _SEEN_ALIVE
+    ]
+
+
+def _worker_reason(job: Job, alive: list[Worker]) -> tuple[str, str]:
+    queue, labels = job.submitted.queue_name, job.submitted.labels
+    serving = [worker for worker in alive if queue in worker.queues]
+    if not serving:
+        return "no_worker", f"No live worker takes jobs of queue {queue}"
+    if not any(labels.items() <= worker.labels.items() for worker in serving):
+        return "no_worker_with_labels", f"No live worker of queue {queue} carries all its labels"
+    return "no_free_slot", f"{len(serving)} workers take jobs of queue {queue}; others come first"

@@ -1,0 +1,25 @@
+"""Which job the path means, as far as the caller may see it: somebody else's is not there."""
+
+from typing import Any
+
+from reactorcide.api.call import Call
+from reactorcide.api.errors import forbidden, not_found
+from reactorcide.projections import jobs
+from reactorcide.projections.jobs import Job
+
+
+async def visible_job(call: Call[Any, Any]) -> Job:
+    """Return the job in the path. Raises Problem (404)."""
+    job = await jobs.get(call.services.pool, call.object_id)
+    caller = call.caller
+    if job is None or not (job.submitted.user_id == caller.user_id or caller.sees_every_job):
+        raise not_found(kind="job")
+    return job
+
+
+async def commandable_job(call: Call[Any, Any]) -> Job:
+    """Return the job in the path, if the caller may change it. Raises Problem (403, 404)."""
+    job = await visible_job(call)
+    if job.submitted.user_id != call.caller.user_id and not call.caller.commands_every_job:
+        raise forbidden(detail="Only an operator or admin changes jobs of others")
+    return job

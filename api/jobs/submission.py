@@ -1,0 +1,154 @@
+"""New jobs into the log: their dependencies looked at, their unique keys respected.
+
+Everything of one call goes in together, in one statement. Answers nothing and rings nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from reactorcide.api.errors import Flaw, invalid_input
+from reactorcide.eventstore.database import Connection, Reader
+from reactorcide.eventstore.domain.events import JobEvent, JobSubmitted
+from reactorcide.eventstore.domain.job import JOB, JobState, Status, SubmitJob
+from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists, Handled, decided
+from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.record import Append, Appended, AppendResult, Context
+from reactorcide.projections import jobs
+from reactorcide.projections.jobs import Job
+
+# Taken in the order of the numbers, so that two batches never wait for each other in a ring.
+# A number is a hash: two keys that share one only wait needlessly.
+_LOCK_KEYS: Final = """
+SELECT pg_advisory_xact_lock(number) FROM (
+    SELECT DISTINCT hashtextextended($1::uuid::text || queue_name || ' ' || unique_key, 6081)
+        AS number
+    FROM unnest($2::text[], $3::text[]) AS k (queue_name, unique_key)
+    ORDER BY number
+) AS numbers"""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request, and where it stands in the body (for pointers)."""
+
+    submitted: JobSubmitted
+    pointer: str = ""
+
+
+async def submit(
+    read: Reader, door: AppendDoor[JobState], submissions: Sequence[Submission], context: Context
+) -> list[Job]:
+    """Record new jobs, all or none; the answers are in their order.
+
+    Raises Problem for a dependency that is no job of the owner.
+    """
+    waiting = await _waiting(read, submissions)
+    now = datetime.now(UTC)
+    units = [
+        _unit(SubmitJob(submission.submitted, now, waits), context)
+        for submission, waits in zip(submissions, waiting, strict=True)
+    ]
+    results = await door.append(units)
+    return [_job_of(change, result) for (_, change), result in zip(units, results, strict=True)]
+
+
+async def submit_unless_active(
+    connection: Connection,
+    door: AppendDoor[JobState],
+    submissions: Sequence[Submission],
+    context: Context,
+) -> tuple[list[Job], frozenset[UUID]]:
+    """Record those whose unique key no other active job has; in the caller's transaction.
+
+    Returns one job per submission, found or new, and the ids of the new ones. Of two with the
+    same key the second gets the first's job.
+    """
+    found = await _active(connection, submissions)
+    firsts: dict[tuple[str, str], Submission] = {}
+    new: list[Submission] = []
+    for submission in submissions:
+        key = _key_of(submission.submitted)
+        if key is None:
+            new.append(submission)
+        elif key not in found and key not in firsts:
+            firsts[key] = submission
+            new.append(submission)
+    made = await submit(connection, door, new, context) if new else []
+    unclaimed = iter(made)
+    answers: list[Job] = []
+    for submission in submissions:
+        key = _key_of(submission.submitted)
+        if key is None:
+            answers.append(next(unclaimed))
+            continue
+        if key not in found:
+            found[key] = next(unclaimed)
+        answers.append(found[key])
+    return answers, frozenset(job.job_id for job in made)
+
+
+async def _active(
+    connection: Connection, submissions: Sequence[Submission]
+) -> dict[tuple[str, str], Job]:
+    """Lock the unique keys, then return the jobs that have them."""
+    keys = {key for one in submissions if (key := _key_of(one.submitted)) is not None}
+    if not keys:
+        return {}
+    owner = submissions[0].submitted.user_id
+    queues, names = [queue for queue, _ in keys], [name for _, name in keys]
+    await connection.execute(_LOCK_KEYS, owner, queues, names)
+    found: dict[tuple[str, str], Job] = {}
+    for queue, name in keys:
+        job = await jobs.active_with_key(connection, owner, queue, name)
+        if job is not None:
+            found[queue, name] = job
+    return found
+
+
+def _key_of(submitted: JobSubmitted) -> tuple[str, str] | None:
+    if submitted.unique_key is None:
+        return None
+    return submitted.queue_name, submitted.unique_key
+
+
+async def _waiting(read: Reader, submissions: Sequence[Submission]) -> list[bool]:
+    """Return for each whether it depends on a job that has not completed."""
+    wanted = {job_id for one in submissions for job_id in one.submitted.depends_on}
+    if not wanted:
+        return [False] * len(submissions)
+    found = await jobs.get_many(read, wanted)
+    flaws = [
+        Flaw(f"{one.pointer}/depends_on/{nth}", "unknown", "Must be the id of an own job")
+        for one in submissions
+        for nth, job_id in enumerate(one.submitted.depends_on)
+        if job_id not in found or found[job_id].submitted.user_id != one.submitted.user_id
+    ]
+    if flaws:
+        raise invalid_input(*flaws)
+    return [
+        any(
+            found[job_id].state.status is not Status.COMPLETED
+            for job_id in one.submitted.depends_on
+        )
+        for one in submissions
+    ]
+
+
+def _unit(command: SubmitJob, context: Context) -> tuple[Append, Change[JobState]]:
+    unit = decided(JOB, JOB.initial, 0, new_id(), command, context)
+    if unit is None:
+        msg = "a new job begins with an event"
+        raise AssertionError(msg)
+    return unit
+
+
+def _job_of(change: Change[JobState], result: AppendResult) -> Job:
+    if not isinstance(result, Appended):
+        raise ConflictPersists(change.stream_id, 1)
+    events: tuple[JobEvent, ...] = change.events  # type: ignore[assignment]  # as JOB decided
+    return jobs.after(
+        Handled(change.stream_id, change.state, change.version, (), events, result.recorded_at)
+    )

@@ -1,0 +1,185 @@
+"""Operations that make jobs: submit, batch, retry; once per Idempotency-Key, once per unique key.
+
+Without a key a submit is one round trip, shared with others that arrive at the same time. With
+one it takes a transaction of its own: lock, look, append, keep the answer, commit.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+
+from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from reactorcide.api.call import Call
+from reactorcide.api.errors import conflict, invalid_field, malformed_request
+from reactorcide.api.jobs.render import etag_of, location_of, render
+from reactorcide.api.jobs.requests import BatchRequest, JobRequest
+from reactorcide.api.jobs.sight import commandable_job
+from reactorcide.api.jobs.submission import Submission, submit, submit_unless_active
+from reactorcide.eventstore.database import Connection
+from reactorcide.eventstore.domain.job import retry_request
+from reactorcide.eventstore.handle import TransactionDoor
+from reactorcide.projections import idempotency, jobs
+from reactorcide.projections.jobs import Job
+
+_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The answer to a submit, as it can be kept and given again."""
+
+    status: int
+    body: bytes
+    location: str | None = None
+    etag: str | None = None
+    is_deduplicated: bool = False
+
+    def response(self, *, is_replayed: bool = False) -> Response:
+        """Return it as an answer."""
+        headers = {
+            "Location": self.location,
+            "ETag": self.etag,
+            "Deduplicated": "true" if self.is_deduplicated else None,
+            "Idempotent-Replayed": "true" if is_replayed else None,
+        }
+        given = {name: text for name, text in headers.items() if text is not None}
+        return Response(self.body, self.status, given, media_type="application/json")
+
+
+Work: TypeAlias = Callable[[Connection], Awaitable[Made]]
+
+
+async def submit_job(call: Call[JobRequest, None]) -> Response:
+    """Submit a job."""
+    asked = call.body
+    submission = Submission(asked.submitted(call.caller.user_id, call.services.sealer))
+    key = _idempotency_key(call.request)
+    if key is None and asked.unique_key is None:
+        services = call.services
+        (job,) = await submit(services.pool, services.jobs, [submission], call.context)
+        return _announced(call, _made_one(job)).response()
+
+    async def work(connection: Connection) -> Made:
+        return await _one_unless_active(call, connection, submission)
+
+    return await _in_transaction(call, key, work)
+
+
+async def submit_batch(call: Call[BatchRequest, None]) -> Response:
+    """Submit up to 1,000 jobs, all or nothing."""
+    owner, sealer = call.caller.user_id, call.services.sealer
+    submissions = [
+        Submission(asked.submitted(owner, sealer), f"/jobs/{nth}")
+        for nth, asked in enumerate(call.body.jobs)
+    ]
+    key = _idempotency_key(call.request)
+    if key is None and all(one.submitted.unique_key is None for one in submissions):
+        services = call.services
+        made = await submit(services.pool, services.jobs, submissions, call.context)
+        return _announced(call, _made_many(made)).response()
+
+    async def work(connection: Connection) -> Made:
+        door = TransactionDoor(connection, jobs.rows)
+        answers, _ = await submit_unless_active(connection, door, submissions, call.context)
+        return _made_many(answers)
+
+    return await _in_transaction(call, key, work)
+
+
+async def retry(call: Call[None, None]) -> Response:
+    """Submit an ended job once more, as a new one."""
+    old = await commandable_job(call)
+    submission = Submission(retry_request(old.state, old.job_id))
+    if submission.submitted.unique_key is None:
+        services = call.services
+        (job,) = await submit(services.pool, services.jobs, [submission], call.context)
+        return _announced(call, _made_one(job)).response()
+
+    async def work(connection: Connection) -> Made:
+        return await _one_unless_active(call, connection, submission)
+
+    return await _in_transaction(call, None, work)
+
+
+async def _one_unless_active(
+    call: Call[Any, Any], connection: Connection, submission: Submission
+) -> Made:
+    door = TransactionDoor(connection, jobs.rows)
+    (job,), new = await submit_unless_active(connection, door, [submission], call.context)
+    return _made_one(job, is_deduplicated=job.job_id not in new)
+
+
+def _made_one(job: Job, *, is_deduplicated: bool = False) -> Made:
+    status = HTTPStatus.OK if is_deduplicated else HTTPStatus.CREATED
+    body = to_json(render(job))
+    return Made(status, body, location_of(job), etag_of(job), is_deduplicated)
+
+
+def _made_many(made: Sequence[Job]) -> Made:
+    return Made(HTTPStatus.CREATED, to_json({"jobs": [render(job) for job in made]}))
+
+
+def _announced(call: Call[Any, Any], made: Made) -> Made:
+    """Ring, after the commit: workers may claim what was made."""
+    call.services.doorbell.ring("jobs")
+    call.services.doorbell.ring("events")
+    return made
+
+
+def _idempotency_key(request: Request) -> str | None:
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    if len(given) > 1 or not _KEY.fullmatch(given[0]):
+        detail = "Idempotency-Key must be 1 to 255 printable ASCII characters"
+        raise malformed_request(detail, code="idempotency_key")
+    return given[0]
+
+
+async def _in_transaction(call: Call[Any, Any], key: str | None, work: Work) -> Response:
+    """Do the work and keep its answer in one transaction, or give the first answer again."""
+    async with call.services.pool.acquire() as connection, connection.transaction():
+        first = None if key is None else await _first_answer(connection, call, key)
+        if first is not None:
+            return first.response(is_replayed=True)
+        made = await work(connection)
+        if key is not None:
+            answer = _kept(call, made)
+            await idempotency.put(connection, call.caller.user_id, key, answer)
+    return _announced(call, made).response()
+
+
+def _kept(call: Call[Any, Any], made: Made) -> idempotency.Answer:
+    sha256 = hashlib.sha256(call.raw_body).digest()
+    path = call.request.url.path
+    return idempotency.Answer(path, sha256, made.status, made.location, made.body.decode())
+
+
+async def _first_answer(connection: Connection, call: Call[Any, Any], key: str) -> Made | None:
+    """Return what this key was answered before. Raises Problem (409, 422)."""
+    owner = call.caller.user_id
+    if not await idempotency.try_lock(connection, owner, key):
+        detail = "The first request with this Idempotency-Key is still being answered"
+        raise conflict(detail, current_status="in_flight")
+    first = await idempotency.get(connection, owner, key)
+    if first is None:
+        return None
+    sha256 = hashlib.sha256(call.raw_body).digest()
+    if first.path != call.request.url.path or first.body_sha256 != sha256:
+        message = "The Idempotency-Key was used with another body"
+        raise invalid_field(pointer="", code="idempotency_key_reused", message=message)
+    version = json.loads(first.body).get("version")
+    return Made(
+        first.status,
+        first.body.encode(),
+        first.location,
+        None if version is None else f'"{version}"',
+        first.status == HTTPStatus.OK,
+    )

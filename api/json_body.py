@@ -1,0 +1,145 @@
+r"""JSON as the API takes it: UTF-8, strict, and nothing PostgreSQL could refuse later.
+
+Refused: what is no JSON (400), and what is JSON but ambiguous or not storable (422): duplicate
+keys, `\u0000`, lone surrogates, numbers outside int64 or finite double, nesting deeper than 64.
+Says nothing about which fields a request has: that is `models`.
+
+One pass in C does the work; the hooks leave a mark where something is wrong, and only then, or
+when the raw bytes hold an escape or many brackets, a walk looks for the place.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any, Final, NoReturn
+
+from reactorcide.api.errors import Problem, invalid_field, malformed_request, pointer_of
+
+MAX_DEPTH: Final = 64
+_INT64: Final = 2**63
+_INT64_DIGITS: Final = 20
+
+
+class _Flawed:
+    """Stands in a parsed value where something is wrong."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+
+
+class _Duplicated(dict[str, Any]):
+    """An object that named `key` twice."""
+
+    key = ""
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in `body`; raises Problem (400, 422)."""
+    value = _parse(body)
+    if not isinstance(value, dict):
+        raise invalid_field(pointer="", code="object_type", message="Must be a JSON object")
+    return value
+
+
+def _parse(body: bytes) -> Any:  # noqa: ANN401 - JSON may be anything
+    flaws: list[_Flawed | _Duplicated] = []
+    decoder = _decoder(flaws)
+    try:
+        value = decoder.decode(body.decode())
+    except RecursionError:
+        raise _too_deep(pointer="") from None
+    except UnicodeDecodeError as error:
+        detail = f"The body is not UTF-8 (byte {error.start})"
+        raise malformed_request(detail) from None
+    except json.JSONDecodeError as error:
+        detail = f"The body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        raise malformed_request(detail) from None
+    if flaws or b"\\u" in body or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        _refuse_flaws(value)
+    return value
+
+
+def _decoder(flaws: list["_Flawed | _Duplicated"]) -> json.JSONDecoder:
+    def mark(code: str, message: str) -> _Flawed:
+        flaw = _Flawed(code, message)
+        flaws.append(flaw)
+        return flaw
+
+    def integer(text: str) -> int | _Flawed:
+        if len(text) <= _INT64_DIGITS and -_INT64 <= (number := int(text)) < _INT64:
+            return number
+        return mark("int64_range", "The number is outside of int64")
+
+    def real(text: str) -> float | _Flawed:
+        if math.isfinite(number := float(text)):
+            return number
+        return mark("double_range", "The number is outside of a finite double")
+
+    def constant(text: str) -> _Flawed:
+        return mark("json_invalid", f"{text} is not JSON")
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) == len(pairs):
+            return value
+        twice = _Duplicated(value)
+        keys = [key for key, _ in pairs]
+        twice.key = next(key for key in value if keys.count(key) > 1)
+        flaws.append(twice)
+        return twice
+
+    return json.JSONDecoder(
+        object_pairs_hook=members, parse_int=integer, parse_float=real, parse_constant=constant
+    )
+
+
+def _refuse_flaws(value: Any) -> None:  # noqa: ANN401 - JSON may be anything
+    for path, found in _walk(value):
+        match found:
+            case _Flawed(code="json_invalid"):
+                raise malformed_request(found.message, pointer_of(path))
+            case _Flawed():
+                raise invalid_field(pointer_of(path), found.code, found.message)
+            case _Duplicated():
+                _refuse_duplicate((*path, found.key))
+            case str():
+                _refuse_text(path, found)
+            case dict() | list() if len(path) >= MAX_DEPTH:
+                raise _too_deep(pointer_of(path))
+            case _:
+                pass
+
+
+def _refuse_duplicate(path: tuple[str | int, ...]) -> NoReturn:
+    raise invalid_field(pointer_of(path), "duplicate_key", "The key occurs twice")
+
+
+def _refuse_text(path: tuple[str | int, ...], text: str) -> None:
+    if "\0" in text:
+        raise invalid_field(_printable(path), "null_character", "\\u0000 is not allowed")
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise invalid_field(_printable(path), "lone_surrogate", "A lone surrogate is not allowed")
+
+
+def _printable(path: tuple[str | int, ...]) -> str:
+    """Return a pointer that can itself be sent: the refused text may be a key."""
+    return pointer_of(path).replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _too_deep(pointer: str) -> Problem:
+    return invalid_field(pointer, "too_deep", f"Nested deeper than {MAX_DEPTH}")
+
+
+def _walk(value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:  # noqa: ANN401 - JSON
+    """Yield every value with its path, and every key as a text; outer before inner."""
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+    while waiting:
+        path, found = waiting.pop()
+        yield path, found
+        if isinstance(found, dict):
+            for key, inner in found.items():
+                yield (*path, key), key
+                waiting.append(((*path, key), inner))
+        elif isinstance(found, list):
+            waiting.extend(((*path, nth), inner) for nth, inner in enumerate(found))

@@ -1,0 +1,59 @@
+"""Counters of this process, in Prometheus' terms, on a registry of its own.
+
+Counts of jobs come from the database and are asked by whoever serves /metrics.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+class Metrics:
+    """What one API process counts."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = Counter(
+            "reactorcide_http_requests",
+            "Requests answered.",
+            ("operation", "method", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "reactorcide_http_request_duration_seconds",
+            "From a request's first byte to its answer's last.",
+            ("operation",),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._jobs = Gauge(
+            "reactorcide_jobs",
+            "Jobs that have not ended, by status.",
+            ("status",),
+            registry=self._registry,
+        )
+
+    def observe(self, operation: str, method: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        self._requests.labels(operation, method if operation != "unknown" else "", status).inc()
+        self._seconds.labels(operation).observe(seconds)
+
+    def set_jobs(self, counts: Mapping[str, int]) -> None:
+        """Show how many jobs stand in each status."""
+        for status, count in counts.items():
+            self._jobs.labels(status).set(count)
+
+    def text(self) -> bytes:
+        """Return all of it in the Prometheus text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,71 @@
+"""All that handlers work with, opened together and closed together."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from reactorcide.api.authentication import Authenticator
+from reactorcide.api.feed import Feed
+from reactorcide.api.limits import Limiter
+from reactorcide.api.metrics import Metrics
+from reactorcide.api.settings import ApiSettings
+from reactorcide.api.token_uses import TokenUses
+from reactorcide.eventstore.appender import Appender
+from reactorcide.eventstore.database import Database, Pool
+from reactorcide.eventstore.domain.job import JobState
+from reactorcide.eventstore.doorbell import Doorbell
+from reactorcide.eventstore.sealing import Sealer
+from reactorcide.projections import jobs
+from reactorcide.projections.upkeep import Upkeep
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What one API process holds open."""
+
+    settings: ApiSettings
+    pool: Pool
+    """For reads, and for commands that need a transaction of their own."""
+    jobs: Appender[JobState]
+    """The door for commands to jobs: those that arrive together are written together."""
+    doorbell: Doorbell
+    sealer: Sealer
+    authenticator: Authenticator
+    limiter: Limiter[UUID] | None
+    metrics: Metrics
+    feed: Feed
+
+    def announce_rights(self) -> None:
+        """Make a committed change of rights be felt at once: here, and by open streams."""
+        self.authenticator.forget()
+        self.doorbell.ring("control")
+        self.doorbell.ring("events")
+
+
+@asynccontextmanager
+async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
+    """Connect and start what runs beside the requests. Raises DatabaseUnavailable."""
+    database = Database(settings.database_uri)
+    async with AsyncExitStack() as stack:
+        pool = await database.create_pool(2, settings.pool_size)
+        stack.push_async_callback(pool.close)
+        connections = settings.appender_connections
+        appender = await stack.enter_async_context(Appender(database, jobs.rows, connections))
+        doorbell = await stack.enter_async_context(Doorbell(database))
+        uses = await stack.enter_async_context(TokenUses(pool))
+        await stack.enter_async_context(Upkeep(pool, appender, doorbell))
+        authenticator = Authenticator(pool, Limiter("failures", settings.failures_limit), uses)
+        feed = await stack.enter_async_context(Feed(pool, doorbell, authenticator))
+        rate = settings.rate_limit
+        yield Services(
+            settings=settings,
+            pool=pool,
+            jobs=appender,
+            doorbell=doorbell,
+            sealer=Sealer(settings.secret_key),
+            authenticator=authenticator,
+            limiter=Limiter("default", rate) if rate else None,
+            metrics=Metrics(),
+            feed=feed,
+        )

@@ -1,0 +1,36 @@
+"""What one API process is told at its start. Built in an entry point, passed down."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final
+
+from reactorcide.api.client_address import Network
+from reactorcide.api.limits import Rate
+
+DEFAULT_RATE: Final = Rate(6000, 60)
+FAILURES_RATE: Final = Rate(60, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """Everything that an API process reads from outside."""
+
+    database_uri: str
+    secret_key: bytes
+    """32 bytes: secret values are sealed with it."""
+    rate_limit: Rate | None = DEFAULT_RATE
+    """For each token; None: no limit."""
+    failures_limit: Rate = FAILURES_RATE
+    """Failed authentications for each address."""
+    trusted_proxies: tuple[Network, ...] = ()
+    head_seconds: float = 10
+    body_seconds: float = 30
+    heartbeat_seconds: float = 15
+    """Between signs of life on a stream that has nothing to say."""
+    pool_size: int = 10
+    appender_connections: int = 2
+
+
+def code_version() -> str:
+    """Return the version of this program."""
+    return version("reactorcide")

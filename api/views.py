@@ -1,0 +1,238 @@
+"""The shape of every answer, for the OpenAPI document: handlers write the same by hand, faster.
+
+Nothing at run time validates against these; a test compares what is answered with them.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from reactorcide.api.fields import Role
+from reactorcide.api.jobs.requests import Status
+from reactorcide.eventstore.domain.events import OnLostLease, SourceType
+
+
+class View(BaseModel):
+    """The base of answers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ListView(View):
+    """What every list carries beside its rows."""
+
+    total: int | None
+    limit: int
+    offset: int
+    next_cursor: str | None
+
+
+class HealthView(View):
+    """How the process and what it needs are doing."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    checks: dict[str, str]
+
+
+class StateView(View):
+    """A word on how the process is doing."""
+
+    status: str
+
+
+class UserView(View):
+    """A user."""
+
+    user_id: UUID
+    username: str
+    email: str | None
+    roles: list[Role]
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class UserListView(ListView):
+    """A page of users."""
+
+    users: list[UserView]
+
+
+class TokenSummary(View):
+    """The token in the caller's hand; `scopes` are what it opens."""
+
+    token_id: UUID
+    name: str
+    prefix: str
+    scopes: list[str]
+    expires_at: datetime | None
+
+
+class MeView(View):
+    """Who the caller is."""
+
+    user: UserView
+    token: TokenSummary
+
+
+class TokenView(View):
+    """A token; its text is never shown again."""
+
+    token_id: UUID
+    user_id: UUID
+    name: str
+    prefix: str
+    scopes: list[str] | None
+    is_active: bool
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+    rotated_from: UUID | None
+    successor_id: UUID | None
+
+
+class TokenListView(ListView):
+    """A page of tokens."""
+
+    tokens: list[TokenView]
+
+
+class NewTokenView(View):
+    """A token just made: the only time that its text is shown."""
+
+    token_id: UUID
+    token: str
+    name: str
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class JobView(View):
+    """A job as it stands."""
+
+    job_id: UUID
+    user_id: UUID
+    status: Status
+    version: int
+    name: str
+    job_command: str
+    description: str | None
+    source_type: SourceType
+    git_url: str | None
+    git_ref: str | None
+    source_path: str | None
+    code_dir: str
+    job_dir: str
+    runner_image: str | None
+    job_env_vars: dict[str, str]
+    job_env_file: str | None
+    secret_env_vars: list[str]
+    timeout_seconds: int
+    priority: int
+    queue_name: str
+    max_attempts: int
+    on_lost_lease: OnLostLease
+    retry_backoff_seconds: float
+    run_at: datetime | None
+    unique_key: str | None
+    labels: dict[str, str]
+    depends_on: list[UUID]
+    created_at: datetime
+    updated_at: datetime
+    claimed_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    attempt: int
+    worker_id: UUID | None
+    exit_code: int | None
+    last_error: str | None
+    cancel_requested_at: datetime | None
+    retry_of: UUID | None
+    logs_object_key: str | None
+    artifacts_object_key: str | None
+
+
+class JobListView(ListView):
+    """A page of jobs."""
+
+    jobs: list[JobView]
+
+
+class JobBatchView(View):
+    """The jobs of a batch, in its order."""
+
+    jobs: list[JobView]
+
+
+class ActorView(View):
+    """Who caused an event."""
+
+    type: Literal["user", "worker", "system"]
+    id: UUID | None
+    token_id: UUID | None
+
+
+class EventView(View):
+    """A recorded event."""
+
+    position: int
+    event_id: UUID
+    stream_id: UUID
+    stream_type: str
+    version: int
+    type: str
+    data: dict[str, Any]
+    actor: ActorView
+    request_id: str | None
+    correlation_id: UUID | None
+    causation_id: UUID | None
+    ip: str | None
+    user_agent: str | None
+    recorded_at: datetime
+
+
+class EventListView(View):
+    """The events of a job, oldest first."""
+
+    events: list[EventView]
+
+
+class ReasonView(View):
+    """One thing that holds a job back."""
+
+    code: str
+    message: str
+
+
+class ExplainView(View):
+    """Why a job is not running."""
+
+    status: Status
+    reasons: list[ReasonView]
+
+
+class FlawView(View):
+    """One thing wrong with the input."""
+
+    pointer: str
+    code: str
+    message: str
+
+
+class ProblemView(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    error: str
+    message: str
+    request_id: str
+    current_status: str | None = None
+    errors: list[FlawView] | None = None
