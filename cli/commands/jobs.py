@@ -45,7 +45,9 @@ def jobs() -> None:
 @click.option("--cursor", help="The last page's next_cursor.")
 @output_option
 @client_command
-def list_jobs(client: Client, output: str, label: tuple[tuple[str, str], ...], **query: Any) -> None:
+def list_jobs(
+    client: Client, output: str, label: tuple[tuple[str, str], ...], **query: Any
+) -> None:
     """List jobs, newest first."""
     labels = {f"label.{key}": value for key, value in label}
     show_list(output, client.get("/jobs", {**query, **labels}), "jobs", COLUMNS)

@@ -1,0 +1,54 @@
+"""`reactorcide worker`: run jobs, until it is stopped."""
+
+import click
+
+from reactorcide.cli.options import PAIR, database_options, read_settings
+
+
+@click.command()
+@click.option(
+    "--queue", "queues", multiple=True, metavar="NAME", help="Repeatable. [default: default]"
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Commands at a time. [default: the number of processors]",
+)
+@click.option("--label", "labels", type=PAIR, multiple=True, metavar="K=V", help="Repeatable.")
+@click.option("--name", help="[default: host and process number]")
+@click.option("--runner", type=click.Choice(["process"]), default="process", show_default=True)
+@click.option(
+    "--copy-root",
+    "copy_roots",
+    multiple=True,
+    metavar="DIR",
+    help="Where local sources may be read. Repeatable.",
+)
+@database_options
+def worker(
+    queues: tuple[str, ...],
+    concurrency: int | None,
+    labels: tuple[tuple[str, str], ...],
+    name: str | None,
+    runner: str,
+    copy_roots: tuple[str, ...],
+    **flags: str | None,
+) -> None:
+    """Run jobs until SIGTERM or SIGINT: then end what runs, and exit 0.
+
+    A second signal gives back at once what still runs.
+    """
+    settings = read_settings(**flags, copy_roots=":".join(copy_roots) or None)
+
+    import uvloop
+
+    from reactorcide.cli.failures import told
+    from reactorcide.cli.local import database_of
+    from reactorcide.cli.logging import configure_logging
+    from reactorcide.cli.working import Asked, work_until_stopped
+
+    asked = Asked(queues or ("default",), concurrency, dict(labels), name, runner)
+    configure_logging(settings)
+    with told(), database_of(settings) as uri:
+        uvloop.run(work_until_stopped(settings, uri, asked))

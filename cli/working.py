@@ -1,0 +1,83 @@
+"""A worker as a process: settings in, jobs run, until a signal ends it."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final
+
+from reactorcide.cli import exits
+from reactorcide.cli.exits import Stop
+from reactorcide.cli.local import secret_key_of
+from reactorcide.cli.settings import Settings
+from reactorcide.eventstore.database import Database, DatabaseUnavailable
+from reactorcide.eventstore.sealing import Sealer
+from reactorcide.migrations.schema import check_schema
+from reactorcide.worker.coordinator import CoordinatorUnavailable
+from reactorcide.worker.direct import open_coordinator
+from reactorcide.worker.process_runner import ProcessRunner
+from reactorcide.worker.settings import WorkerSettings
+from reactorcide.worker.worker import Worker
+
+_QUEUE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says of a worker."""
+
+    queues: tuple[str, ...]
+    concurrency: int | None
+    labels: Mapping[str, str]
+    name: str | None
+    runner: str
+
+
+async def work_until_stopped(settings: Settings, database_uri: str, asked: Asked) -> None:
+    """Run jobs until SIGTERM or SIGINT, then drain; a second signal releases what runs.
+
+    Raises MigrationError when the schema is another version's, and DatabaseUnavailable.
+    """
+    chosen = _worker_settings(settings, asked)
+    sealer = Sealer(secret_key_of(settings))
+    await check_schema(database_uri)
+    stop = asyncio.Event()
+    async with open_coordinator(chosen, Database(database_uri), sealer) as coordinator:
+        worker = Worker(chosen, coordinator, ProcessRunner())
+
+        def take_signal() -> None:
+            if stop.is_set():
+                worker.release()
+            stop.set()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, take_signal)
+        try:
+            await worker.run(stop)
+        except CoordinatorUnavailable as error:
+            raise DatabaseUnavailable(error.detail) from error
+
+
+def _worker_settings(settings: Settings, asked: Asked) -> WorkerSettings:
+    for queue in asked.queues:
+        if not _QUEUE.fullmatch(queue):
+            raise Stop(
+                exits.USAGE,
+                f"--queue={queue!r} can't be used, allowed: [a-z0-9][a-z0-9._-]{{0,62}}",
+            )
+    return WorkerSettings(
+        name=asked.name or f"{socket.gethostname()}-{os.getpid()}",
+        workspace_root=settings.data_dir / "workspaces",
+        queues=asked.queues,
+        concurrency=asked.concurrency or os.cpu_count() or 1,
+        labels=asked.labels,
+        runner=asked.runner,
+        copy_roots=settings.copy_roots,
+        lease_seconds=settings.lease_seconds,
+        code_version=version("reactorcide"),
+    )
