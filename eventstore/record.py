@@ -42,8 +42,7 @@ class NewEvent(NamedTuple):
     data: str
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """Events for one stream, all or none, if it still stands at `expected_version`."""
 
     stream_type: StreamType
@@ -55,8 +54,7 @@ class Append:
     context: Context
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """The append is in the log."""
 
     stream_id: UUID
@@ -67,8 +65,7 @@ class Appended:
     recorded_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(NamedTuple):
     """The stream is not at `expected_version`: nothing of this append was written."""
 
     stream_id: UUID

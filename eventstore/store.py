@@ -12,6 +12,10 @@ through a commit:
 * positions ascend within a stream: an append draws its own inside the INSERT, and only after
   its snapshot showed the version before it as committed.
 
+Streams that are all new need less, since nobody else knows their ids: a plain INSERT, which is
+10-15 % faster than one that may meet a conflict. Should one exist after all, PostgreSQL refuses
+the statement, and the careful one follows.
+
 A projection's rows may go in the same statement (`InlineRows`), and are then there exactly
 when the events are.
 """
@@ -19,6 +23,7 @@ when the events are.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -41,11 +46,10 @@ class InlineRows:
     arguments: tuple[Any, ...]
 
 
-# The version check is a scalar subquery, not a join: whatever the planner believes about the
-# size of the table, it can only be answered by one look into the unique index per stream.
-_APPEND: Final = """
-WITH incoming AS MATERIALIZED (
-    SELECT * FROM unnest(
+_NO_ROWS: Final = InlineRows("", ())
+
+_INCOMING: Final = """
+    FROM unnest(
         $1::uuid[], $2::text[], $3::int[], $4::bool[], $5::uuid[], $6::text[], $7::smallint[],
         $8::jsonb[], $9::text[], $10::uuid[], $11::uuid[], $12::text[], $13::text[],
         $14::text[], $15::uuid[], $16::uuid[]
@@ -53,39 +57,90 @@ WITH incoming AS MATERIALIZED (
         stream_id, stream_type, version, is_first, event_id, type, schema_version,
         data, actor_type, actor_id, token_id, ip, user_agent,
         request_id, correlation_id, causation_id
-    )
-),
-first AS (
+    )"""
+
+_INSERT: Final = """
     INSERT INTO events (
         stream_id, stream_type, version, event_id, type, schema_version, data, actor_type,
         actor_id, token_id, ip, user_agent, request_id, correlation_id, causation_id
     )
     SELECT
         stream_id, stream_type, version, event_id, type, schema_version, data, actor_type,
-        actor_id, token_id, ip::inet, user_agent, request_id, correlation_id, causation_id
-    FROM incoming AS i
+        actor_id, token_id, ip::inet, user_agent, request_id, correlation_id, causation_id"""
+
+_RETURNING: Final = """
+    RETURNING stream_id, position, recorded_at"""
+
+# The version check is a scalar subquery, not a join: whatever the planner believes about the
+# size of the table, it can only be answered by one look into the unique index per stream.
+_WHERE_IT_STANDS: Final = """
     WHERE is_first AND (i.version = 1 OR (
         SELECT 1 FROM events AS e WHERE e.stream_id = i.stream_id AND e.version = i.version - 1
     ) IS NOT NULL)
     ORDER BY stream_id
-    ON CONFLICT (stream_id, version) DO NOTHING
-    RETURNING stream_id, position, recorded_at
+    ON CONFLICT (stream_id, version) DO NOTHING"""
+
+# One event to each stream, and all of the streams are new.
+_APPEND_ONE_NEW: Final = (
+    _INSERT
+    + _INCOMING
+    + """
+    ORDER BY stream_id"""
+    + _RETURNING
+)
+
+# One event to each stream.
+_APPEND_ONE: Final = _INSERT + _INCOMING + _WHERE_IT_STANDS + _RETURNING
+
+# Any number of events to each stream, and all of the streams are new.
+_APPEND_MANY_NEW: Final = (
+    "WITH inserted AS ("
+    + _INSERT
+    + _INCOMING
+    + """
+    ORDER BY stream_id, version"""
+    + _RETURNING
+    + """, version
 ),
-rest AS (
-    INSERT INTO events (
-        stream_id, stream_type, version, event_id, type, schema_version, data, actor_type,
-        actor_id, token_id, ip, user_agent, request_id, correlation_id, causation_id
-    )
-    SELECT
-        stream_id, stream_type, version, event_id, type, schema_version, data, actor_type,
-        actor_id, token_id, ip::inet, user_agent, request_id, correlation_id, causation_id
+first AS (
+    SELECT stream_id, position, recorded_at FROM inserted WHERE version = 1
+)"""
+)
+
+# Any number of events to each stream.
+_APPEND_MANY: Final = (
+    "WITH incoming AS MATERIALIZED (SELECT *"
+    + _INCOMING
+    + "), first AS ("
+    + _INSERT
+    + """
+    FROM incoming AS i"""
+    + _WHERE_IT_STANDS
+    + _RETURNING
+    + "), rest AS ("
+    + _INSERT
+    + """
     FROM incoming
     WHERE NOT is_first AND stream_id = ANY (ARRAY(SELECT stream_id FROM first))
     ORDER BY stream_id, version
 )"""
+)
 
 _APPEND_RESULT: Final = """
 SELECT stream_id, position, recorded_at FROM first"""
+
+_STREAM_VERSION: Final = "events_stream_version"
+
+_context_columns: Final = attrgetter(
+    "actor_type",
+    "actor_id",
+    "token_id",
+    "ip",
+    "user_agent",
+    "request_id",
+    "correlation_id",
+    "causation_id",
+)
 
 _COLUMNS: Final = """
     position, event_id, stream_type, stream_id, version, type, schema_version, data::text,
@@ -114,29 +169,26 @@ FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3"""
 )
 
 
-@cache
-def append_statement(inline_sql: str) -> str:
-    """Return the whole append statement around a projection's constant fragment."""
-    return _APPEND + inline_sql + _APPEND_RESULT
-
-
 async def append(
     connection: Connection, appends: Sequence[Append], inline: InlineRows | None = None
 ) -> list[AppendResult]:
     """Append to many streams in one round trip; the results are in the order of `appends`.
 
     Each append is all or none; a conflict in one does not touch the others. Outside of a
-    transaction the call is one commit; inside of one it joins it. A stream may occur once
-    (ValueError otherwise).
+    transaction the call is one commit; inside of one it joins it. A stream may occur once, and
+    every append has events (ValueError otherwise).
     """
-    if len({append.stream_id for append in appends}) != len(appends):
-        msg = "a stream may occur only once in a call of append"
-        raise ValueError(msg)
-    sql = append_statement(inline.sql if inline else "")
-    extra = inline.arguments if inline else ()
-    rows = await connection.fetch(sql, *_columns_of(appends), *extra)
-    taken = {row[0]: row for row in rows}
-    return [_result_of(append, taken.get(append.stream_id)) for append in appends]
+    _check(appends)
+    if not appends:
+        return []
+    rows = await _inserted(connection, appends, inline or _NO_ROWS)
+    held = {row[0]: row for row in rows}
+    return [
+        Appended(stream_id, version + len(events), row[1], row[2])
+        if (row := held.get(stream_id))
+        else Conflict(stream_id, version)
+        for _, stream_id, version, events, _ in appends
+    ]
 
 
 async def read_stream(
@@ -167,36 +219,61 @@ async def read_all(
     return _recorded(await connection.fetch(_READ_ALL, after_position, safe_position, limit))
 
 
+async def _inserted(
+    connection: Connection, appends: Sequence[Append], inline: InlineRows
+) -> list[asyncpg.Record]:
+    """Run the statement that does; return stream, first position and time of what held.
+
+    A refused statement would abort the caller's transaction, so inside of one it is careful
+    from the start.
+    """
+    columns = _columns_of(appends)
+    is_one_each = len(columns[0]) == len(appends)
+    if (
+        not any(append.expected_version for append in appends)
+        and not connection.is_in_transaction()
+    ):
+        sql = _statement(_APPEND_ONE_NEW if is_one_each else _APPEND_MANY_NEW, inline.sql)
+        try:
+            return await connection.fetch(sql, *columns, *inline.arguments)
+        except asyncpg.UniqueViolationError as error:
+            if error.constraint_name != _STREAM_VERSION:
+                raise
+    sql = _statement(_APPEND_ONE if is_one_each else _APPEND_MANY, inline.sql)
+    return await connection.fetch(sql, *columns, *inline.arguments)
+
+
+@cache
+def _statement(append_sql: str, inline_sql: str) -> str:
+    """Return the whole statement around a projection's constant fragment.
+
+    A bare INSERT stays one when there is no fragment: a CTE costs a tenth of a lone append.
+    """
+    if append_sql.startswith("WITH "):
+        return append_sql + inline_sql + _APPEND_RESULT
+    if inline_sql:
+        return "WITH first AS (" + append_sql + ")" + inline_sql + _APPEND_RESULT
+    return append_sql
+
+
+def _check(appends: Sequence[Append]) -> None:
+    if not all(append.events for append in appends):
+        msg = "every append needs at least one event"
+        raise ValueError(msg)
+    if len(appends) > 1 and len({append.stream_id for append in appends}) != len(appends):
+        msg = "a stream may occur only once in a call of append"
+        raise ValueError(msg)
+
+
 def _recorded(rows: Iterable[asyncpg.Record]) -> list[RecordedEvent]:
     return [RecordedEvent._make(row) for row in rows]
 
 
-def _result_of(append: Append, row: asyncpg.Record | None) -> AppendResult:
-    if row is None:
-        return Conflict(append.stream_id, append.expected_version)
-    version = append.expected_version + len(append.events)
-    return Appended(append.stream_id, version, row[1], row[2])
-
-
-def _columns_of(appends: Sequence[Append]) -> tuple[list[Any], ...]:
-    """Turn appends into the sixteen arrays of the append statement, one element per event."""
+def _columns_of(appends: Sequence[Append]) -> tuple[tuple[Any, ...], ...]:
+    """Turn appends into the sixteen arrays of the statements, one element per event."""
     rows = [
-        (
-            append.stream_id,
-            append.stream_type,
-            append.expected_version + nth,
-            nth == 1,
-            *event,
-            append.context.actor_type,
-            append.context.actor_id,
-            append.context.token_id,
-            append.context.ip,
-            append.context.user_agent,
-            append.context.request_id,
-            append.context.correlation_id,
-            append.context.causation_id,
-        )
-        for append in appends
-        for nth, event in enumerate(append.events, 1)
+        (stream_id, stream_type, version + nth, nth == 1, *event, *_context_columns(context))
+        for stream_type, stream_id, version, events, context in appends
+        for nth, event in enumerate(events, 1)
     ]
-    return tuple(list(column) for column in zip(*rows, strict=True))
+    return tuple(zip(*rows, strict=True))
