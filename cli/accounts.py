@@ -17,6 +17,7 @@ from reactorcide.cli.failures import told
 from reactorcide.cli.local import database_of
 from reactorcide.cli.settings import Settings
 from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.domain.access import DEFAULT_TOKEN_LIFE
 from reactorcide.eventstore.domain.errors import NotLegal
 from reactorcide.eventstore.domain.user import RegisterUser
 from reactorcide.eventstore.record import SYSTEM
@@ -103,9 +104,7 @@ async def create_token(
             detail = f"user {user.username} was deactivated"
             raise NotLegal(detail, "inactive")
         lifetime = (
-            accounts.DEFAULT_TOKEN_LIFE
-            if lifetime_seconds is None
-            else timedelta(seconds=lifetime_seconds)
+            DEFAULT_TOKEN_LIFE if lifetime_seconds is None else timedelta(seconds=lifetime_seconds)
         )
         request = accounts.TokenRequest(
             user.user_id,

@@ -75,7 +75,7 @@ class Child:
         """Plan its next start; return in how many seconds."""
         now = time.monotonic()
         self.deaths = 1 if now - self.started_at > _SETTLED_SECONDS else self.deaths + 1
-        pause = min(_FIRST_PAUSE_SECONDS * 2 ** (self.deaths - 1), _LONGEST_PAUSE_SECONDS)
+        pause = min(_FIRST_PAUSE_SECONDS * 2.0 ** (self.deaths - 1), _LONGEST_PAUSE_SECONDS)
         self.running = None
         self.start_again_at = now + pause
         return pause

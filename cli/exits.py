@@ -3,7 +3,7 @@
 Nothing here prints but `Stop.show`, one line on standard error.
 """
 
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NoReturn
 
 import click
 
@@ -28,7 +28,7 @@ class Stop(click.ClickException):
 
     def __init__(self, exit_code: int, reason: str, *hints: str) -> None:
         super().__init__(reason)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click keeps one for each class
         self.hints = hints
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -36,6 +36,11 @@ class Stop(click.ClickException):
         click.echo(f"reactorcide: {self.message}", file=file, err=True)
         for hint in self.hints:
             click.echo(f"  {hint}", file=file, err=True)
+
+
+def end_with(exit_code: int) -> NoReturn:
+    """End the command with a code and without a word."""
+    click.get_current_context().exit(exit_code)
 
 
 def code_of_job(status: str, exit_code: int | None, *, propagate: bool = False) -> int:

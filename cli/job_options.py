@@ -59,18 +59,18 @@ def job_options(function: F) -> F:
     return function
 
 
-def command_of(ctx: click.Context) -> str | None:
+def command_of() -> str | None:
     """Return the shell command after `--`; None without one.
 
     One argument is a command as it stands, several are quoted and joined.
     """
-    words: tuple[str, ...] | None = ctx.meta.get(_COMMAND)
+    words: tuple[str, ...] | None = click.get_current_context().meta.get(_COMMAND)
     if words is None:
         return None
     command = words[0] if len(words) == 1 else shlex.join(words)
     if not command.strip():
         message = "there is no command after --"
-        raise click.UsageError(message, ctx)
+        raise click.UsageError(message)
     return command
 
 

@@ -14,7 +14,7 @@ from reactorcide.cli.settings import SettingError, Settings
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[int]):
     """90s, 15m, 12h, 30d; converted to seconds. A bare number is seconds where that is allowed."""
 
     name = "duration"
@@ -35,7 +35,7 @@ class Duration(click.ParamType):
             self.fail(f"{value!r} is no duration, allowed: {error}", param, ctx)
 
 
-class Pair(click.ParamType):
+class Pair(click.ParamType[tuple[str, str]]):
     """KEY=VALUE; converted to a tuple of both. The value may be empty, the key may not."""
 
     name = "key=value"

@@ -34,7 +34,7 @@ class _Signals:
     def _take(self, number: int) -> None:
         self.came = True
         if self.server is not None:
-            self.server.stop()
+            self.server.handle_exit(number, None)
         elif self._task is not None:
             self._task.cancel()
 

@@ -95,12 +95,13 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str | None] | None = No
         log_format=source.read("LOG_FORMAT", _one_of(("console", "json")), None),
         lease_seconds=source.read("LEASE_SECONDS", _whole(1, 3600), 15),
         copy_roots=source.read("COPY_ROOTS", _copy_roots, ()),
-        rate_limit=source.read("RATE_LIMIT", _rate_limit, RateLimit(6000, 60)),
+        rate_limit=source.read("RATE_LIMIT", _rate_limit, _DEFAULT_RATE_LIMIT),
         trusted_proxies=source.read("TRUSTED_PROXIES", _networks, ()),
         secret_key=source.read("SECRET_KEY", _secret_key, None, shown_as=_hidden),
     )
 
 
+_DEFAULT_RATE_LIMIT: Final[RateLimit | None] = RateLimit(6000, 60)
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 

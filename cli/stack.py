@@ -33,6 +33,18 @@ _API_PATIENCE_SECONDS: Final = (10.0,)
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be started."""
+
+    settings: Settings
+    listening: socket.socket
+    """The API's."""
+    keeps_url: bool
+    """Write the API's address into the credentials file."""
+    worker_flags: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
     """All of it, running."""
 
@@ -77,29 +89,21 @@ def is_in_use(data_dir: Path) -> bool:
 
 
 @contextmanager
-def running_stack(
-    settings: Settings,
-    listening: socket.socket,
-    signals: Signals,
-    tell: Callable[[str], None],
-    *,
-    keep_url: bool,
-    worker_flags: Sequence[str] = (),
-) -> Iterator[Stack]:
+def running_stack(plan: Plan, signals: Signals, tell: Callable[[str], None]) -> Iterator[Stack]:
     """Start it all, wait until the API answers; stop it all at the end of the block.
 
-    `keep_url`: write the API's address into the credentials file. Data stay where they are.
+    Data stay where they are.
     """
-    url = url_of(listening)
+    settings, url = plan.settings, url_of(plan.listening)
     with data_dir_lock(settings.data_dir, url), told():
         tell("starting the database")
         with database_of(settings) as uri:
             applied = migrate_up(uri)
             tell(f"the schema is ready ({len(applied)} migrations applied)")
             credentials = asyncio.run(
-                ensure_admin(uri, settings.credentials_file, url if keep_url else None)
+                ensure_admin(uri, settings.credentials_file, url if plan.keeps_url else None)
             )
-            api, worker = _children(settings, uri, listening, worker_flags)
+            api, worker = _children(plan, uri)
             try:
                 api.start()
                 worker.start()
@@ -111,19 +115,17 @@ def running_stack(
                 stop_all([api], signals, _API_PATIENCE_SECONDS)
 
 
-def _children(
-    settings: Settings, uri: str, listening: socket.socket, worker_flags: Sequence[str]
-) -> tuple[Child, Child]:
+def _children(plan: Plan, uri: str) -> tuple[Child, Child]:
     # -P: the working directory is no place to import from.
     command = (sys.executable, "-P", "-m", "reactorcide.cli.main")
     environment = {
         **os.environ,
         "REACTORCIDE_DB_URI": uri,
-        "REACTORCIDE_DATA_DIR": str(settings.data_dir),
+        "REACTORCIDE_DATA_DIR": str(plan.settings.data_dir),
     }
-    descriptor = listening.fileno()
+    descriptor = plan.listening.fileno()
     api = Child("the API", (*command, "serve", "--fd", str(descriptor)), environment, (descriptor,))
-    return api, Child("the worker", (*command, "worker", *worker_flags), environment)
+    return api, Child("the worker", (*command, "worker", *plan.worker_flags), environment)
 
 
 def _await_ready(url: str, api: Child, worker: Child) -> None:

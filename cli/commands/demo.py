@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @database_options
-@click.pass_context
-def demo(ctx: click.Context, **flags: str | None) -> None:
+def demo(**flags: str | None) -> None:
     """Start everything, build and test a small package as a job, show its log and its events.
 
     Leaves nothing running and exits with the job's code. Uses the data dir, or a temporary one
@@ -35,7 +34,7 @@ def demo(ctx: click.Context, **flags: str | None) -> None:
     """
     from reactorcide.cli.children import StopAsked, stop_signals
     from reactorcide.cli.listening import bind
-    from reactorcide.cli.stack import running_stack
+    from reactorcide.cli.stack import Plan, running_stack
 
     settings = read_settings(**flags)
     queue = f"demo-{os.getpid()}"
@@ -46,12 +45,9 @@ def demo(ctx: click.Context, **flags: str | None) -> None:
             _data_dir(settings) as chosen,
             bind("127.0.0.1", 0) as listening,
             running_stack(
-                chosen,
-                listening,
+                Plan(chosen, listening, keeps_url=False, worker_flags=("--queue", queue)),
                 signals,
                 note,
-                keep_url=False,
-                worker_flags=["--queue", queue],
             ) as stack,
         ):
             note(f"the API answers at {stack.url}")
@@ -61,7 +57,7 @@ def demo(ctx: click.Context, **flags: str | None) -> None:
     except StopAsked:
         raise Stop(exits.INTERRUPTED, "interrupted") from None
     note("stopped; nothing is left running")
-    ctx.exit(exits.code_of_job(ended.status, ended.exit_code, propagate=True))
+    exits.end_with(exits.code_of_job(ended.status, ended.exit_code, propagate=True))
 
 
 @contextlib.contextmanager

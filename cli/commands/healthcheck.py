@@ -10,17 +10,16 @@ from reactorcide.cli.output import note
 
 @click.command()
 @click.option("--api-url", metavar="URL", help="Where the API is.")
-@click.pass_context
-def healthcheck(ctx: click.Context, api_url: str | None) -> None:
+def healthcheck(api_url: str | None) -> None:
     """Exit 0 when the API answers ready, else 1."""
     client = Client(read_settings(api_url=api_url).api_url, None)
     try:
         client.call("GET", "/readyz")
     except Unreachable as error:
         note(f"reactorcide: no answer from {client.url}: {error}")
-        ctx.exit(exits.UNHEALTHY)
+        exits.end_with(exits.UNHEALTHY)
     except Refused as error:
         note(f"reactorcide: {client.url} is not ready: {error.message}")
-        ctx.exit(exits.UNHEALTHY)
+        exits.end_with(exits.UNHEALTHY)
     finally:
         client.close()

@@ -122,15 +122,14 @@ def explain(client: Client, job: str, output: str) -> None:
 
 @jobs.command()
 @click.argument("job")
-@click.pass_context
 @client_command
-def watch(client: Client, ctx: click.Context, job: str) -> None:
+def watch(client: Client, job: str) -> None:
     """Print what happens to JOB until it has ended; exit with its outcome."""
     for event in _events_until_end(client, job):
         row = _shown(event)
         click.echo("\t".join(cell(row[column]) for column in EVENT_COLUMNS))
     ended = client.get(_path(job))
-    ctx.exit(exits.code_of_job(ended["status"], ended["exit_code"]))
+    exits.end_with(exits.code_of_job(ended["status"], ended["exit_code"]))
 
 
 def show_events(output: str, envelope: Mapping[str, Any]) -> None:

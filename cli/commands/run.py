@@ -25,11 +25,9 @@ from reactorcide.cli.output import note
 @job_options
 @click.option("--wait-seconds", type=click.FloatRange(min=0), help="Then stop waiting, exit 8.")
 @click.option("--propagate-exit", is_flag=True, help="Exit with a failed job's own code.")
-@click.pass_context
 @client_command
 def run(
     client: Client,
-    ctx: click.Context,
     wait_seconds: float | None,
     *,
     propagate_exit: bool,
@@ -41,17 +39,17 @@ def run(
     Exit codes: 0 completed, 1 failed, 8 gave up waiting, 9 cancelled, 10 timed out, 130 interrupted
     (the job goes on).
     """
-    command = command_of(ctx)
+    command = command_of()
     if command is None:
         message = "put the command after --: reactorcide run -- echo hello"
-        raise click.UsageError(message, ctx)
+        raise click.UsageError(message)
     deadline = None if wait_seconds is None else time.monotonic() + wait_seconds
     job = submit_job(client, job_of(command, options), key).json()
     ended = _await_end(client, job["job_id"], deadline)
     if ended.status != "completed":
         code = "" if ended.exit_code is None else f" with exit code {ended.exit_code}"
         note(f"reactorcide: job {job['job_id']} ended: {ended.status}{code}")
-    ctx.exit(exits.code_of_job(ended.status, ended.exit_code, propagate=propagate_exit))
+    exits.end_with(exits.code_of_job(ended.status, ended.exit_code, propagate=propagate_exit))
 
 
 def _await_end(client: Client, job_id: str, deadline: float | None) -> Ended:

@@ -25,11 +25,9 @@ from reactorcide.cli.output import show_document
 @click.argument("file", required=False)
 @job_options
 @output_option
-@click.pass_context
 @client_command
 def submit(
     client: Client,
-    ctx: click.Context,
     file: str | None,
     output: str,
     key: str | None,
@@ -40,10 +38,10 @@ def submit(
 
     Options override what the file says.
     """  # noqa: D205  click folds the paragraph
-    command = command_of(ctx)
+    command = command_of()
     if (file is None) == (command is None):
         message = "give either a file or a command: reactorcide submit -- echo hello"
-        raise click.UsageError(message, ctx)
+        raise click.UsageError(message)
     described = {} if file is None else _read(file)
     job = submit_job(client, {**described, **job_of(command, options)}, key).json()
     if output == "table":

@@ -26,7 +26,7 @@ def up(
     """
     from reactorcide.cli.children import StopAsked, stop_signals
     from reactorcide.cli.listening import bind
-    from reactorcide.cli.stack import running_stack
+    from reactorcide.cli.stack import Plan, running_stack
 
     settings = read_settings(data_dir=data_dir, **flags)
     worker_flags = [flag for queue in queues for flag in ("--queue", queue)]
@@ -37,7 +37,7 @@ def up(
             stop_signals() as signals,
             bind(settings.host, settings.port) as listening,
             running_stack(
-                settings, listening, signals, note, keep_url=True, worker_flags=worker_flags
+                Plan(settings, listening, keeps_url=True, worker_flags=worker_flags), signals, note
             ) as stack,
         ):
             shown = "" if data_dir is None else f"REACTORCIDE_DATA_DIR={shlex.quote(data_dir)} "
