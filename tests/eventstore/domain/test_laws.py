@@ -1,0 +1,50 @@
+"""The laws hold for random histories of every kind of stream.
+
+All laws look at each history, since drawing one costs more than looking; the law that is broken
+is named in the traceback.
+"""
+
+from typing import Any
+
+from hypothesis import given, settings
+
+from reactorcide.tests.eventstore.domain.laws import JOB_LAWS, LAWS, JobHistory
+from reactorcide.tests.eventstore.domain.strategies import (
+    History,
+    job_histories,
+    token_histories,
+    user_histories,
+    worker_histories,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(job_histories())
+def test_jobs_keep_the_laws(history: JobHistory) -> None:
+    """Whatever is asked of a job, in whatever order."""
+    for law in (*LAWS, *JOB_LAWS):
+        law(history)
+
+
+@settings(deadline=None)
+@given(token_histories())
+def test_tokens_keep_the_laws(history: History[Any, Any, Any]) -> None:
+    """Whatever is asked of a token, in whatever order."""
+    for law in LAWS:
+        law(history)
+
+
+@settings(deadline=None)
+@given(user_histories())
+def test_users_keep_the_laws(history: History[Any, Any, Any]) -> None:
+    """Whatever is asked of a user, in whatever order."""
+    for law in LAWS:
+        law(history)
+
+
+@settings(deadline=None)
+@given(worker_histories())
+def test_workers_keep_the_laws(history: History[Any, Any, Any]) -> None:
+    """Whatever is asked of a worker, in whatever order."""
+    for law in LAWS:
+        law(history)
