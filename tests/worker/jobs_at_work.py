@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from reactorcide.eventstore import store
@@ -38,6 +38,8 @@ from reactorcide.worker.worker import Worker
 OWNER: Final = new_id()
 SEALER: Final = Sealer(b"k" * 32)
 PATIENCE_SECONDS: Final = 15.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +127,23 @@ class Desk:
         return await eventually(has_printed)
 
 
-async def eventually(look: Callable[[], Awaitable[Any]], seconds: float = PATIENCE_SECONDS) -> Any:
+async def eventually(
+    look: Callable[[], Awaitable[T | None]], seconds: float = PATIENCE_SECONDS
+) -> T:
     """Wait until `look` returns something."""
     async with asyncio.timeout(seconds):
         while not (seen := await look()):  # noqa: ASYNC110  what others do rings no event here
             await asyncio.sleep(0.005)
     return seen
+
+
+def lives(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def request(job_command: str = "true", **fields: Any) -> JobSubmitted:
@@ -174,6 +187,8 @@ async def working(database: Database, settings: WorkerSettings) -> AsyncIterator
             yield AtWork(worker, coordinator, stop, task)
             stop.set()
             async with asyncio.timeout(PATIENCE_SECONDS):
+                await asyncio.wait([task])
+            if not task.cancelled():
                 await task
         finally:
             task.cancel()

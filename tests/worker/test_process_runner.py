@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reactorcide.eventstore.ids import new_id
+from reactorcide.tests.worker.jobs_at_work import lives
 from reactorcide.worker.child import UNREAPED
 from reactorcide.worker.environment import PATH, mark_of
 from reactorcide.worker.halt import Halt, HaltReason
@@ -74,15 +75,6 @@ async def eventually(claim: Callable[[], bool], seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
         while not claim():  # noqa: ASYNC110  what other programs do rings no event here
             await asyncio.sleep(0.01)
-
-
-def lives(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 42, 255])

@@ -1,0 +1,101 @@
+"""Each job is claimed once, however many workers want it."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from uuid import UUID
+
+from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.domain.job import Failed
+from reactorcide.tests.worker.jobs_at_work import SEALER, Desk, request, settings_for
+from reactorcide.worker.claim_window import ClaimWindow
+from reactorcide.worker.direct import DirectCoordinator, open_coordinator
+
+NO_OP = Failed(None, "nothing to do")  # an outcome that needs no start
+
+
+async def test_eight_workers_claim_two_thousand_jobs_once_each(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """All of them, and each by one worker only."""
+    submitted = await desk.submit_many([request() for _ in range(1000)])
+    submitted += await desk.submit_many([request() for _ in range(1000)])
+    async with AsyncExitStack() as stack:
+        settings = settings_for(tmp_path)
+        racers = [
+            await stack.enter_async_context(open_coordinator(settings, database, SEALER))
+            for _ in range(8)
+        ]
+        async with asyncio.timeout(20):
+            claimed = await asyncio.gather(*(_claim_and_finish(racer) for racer in racers))
+    everything = [job_id for one in claimed for job_id in one]
+    assert len(everything) == 2000
+    assert set(everything) == set(submitted)
+    counts = await desk.pool.fetchrow(
+        "SELECT count(*) FILTER (WHERE type = 'job.claimed') AS claimed,"
+        " count(*) FILTER (WHERE type = 'job.failed') AS failed FROM events"
+    )
+    assert counts is not None
+    assert tuple(counts) == (2000, 2000)
+    assert await desk.pool.fetchval("SELECT count(*) FROM leases") == 0
+
+
+async def _claim_and_finish(worker: DirectCoordinator) -> list[UUID]:
+    """Claim four at a time and finish them, until there is nothing left."""
+    claimed: list[UUID] = []
+    while True:
+        claim = await worker.claim(4)
+        await asyncio.gather(*(worker.finish(one.key, NO_OP) for one in claim.attempts))
+        claimed += [one.key.job_id for one in claim.attempts]
+        if not claim.attempts and not claim.has_more:
+            return claimed
+
+
+async def test_a_worker_alone_claims_in_order(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """No more than it has slots for, and it is told that there is more."""
+    ids = [await desk.submit() for _ in range(5)]
+    async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
+        first, second = await worker.claim(3), await worker.claim(3)
+        assert [one.key.job_id for one in first.attempts] == ids[:3]
+        assert [one.key.job_id for one in second.attempts] == ids[3:]
+        assert (first.has_more, second.has_more) == (True, False)
+        assert (await worker.claim(3)).attempts == ()
+
+
+async def test_a_claim_tells_when_the_next_job_is_due(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """So that a worker wakes in time without polling."""
+    async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
+        assert (await worker.claim(1)).next_due_seconds is None
+        job_id = await desk.submit(max_attempts=2, retry_backoff_seconds=60)
+        await desk.pool.execute(
+            "UPDATE jobs SET available_at = now() + interval '60 s' WHERE job_id = $1", job_id
+        )
+        due = (await worker.claim(1)).next_due_seconds
+        assert due is not None
+        assert 50 < due <= 60
+
+
+def test_the_window_widens_among_others_and_narrows_alone() -> None:
+    """One worker takes the very first jobs."""
+    window = ClaimWindow()
+    assert window.limit(4) == 4
+    window.learn(met_others=True)
+    window.learn(met_others=True)
+    assert window.limit(4) == 16
+    for _ in range(2):
+        window.learn(met_others=False)
+    assert window.limit(4) == 4
+
+
+def test_a_wide_window_picks_anywhere_and_in_order() -> None:
+    """As many as there are slots for."""
+    window = ClaimWindow()
+    window.learn(met_others=True)
+    picked = window.choose(list(range(8)), 4)
+    assert len(picked) == 4
+    assert picked == sorted(picked)
+    assert window.choose([1, 2], 4) == [1, 2]
