@@ -27,6 +27,7 @@ from reactorcide.eventstore.store import (
 )
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.facts import a_fact, an_append
+from reactorcide.tests.eventstore.waiting import until_blocked
 
 EVERYTHING = 2**62
 
@@ -189,7 +190,7 @@ async def test_of_two_racing_appends_one_holds(database: Database) -> None:
         await transaction.start()
         (held,) = await append(first, [an_append(stream_id, 0, 2)])
         racing = asyncio.create_task(append(second, [an_append(stream_id, 0, 3)]))
-        await until_waiting(first, second.get_server_pid())
+        await until_blocked(first, second.get_server_pid())
         await transaction.commit()
         assert isinstance(held, Appended)
         assert await racing == [Conflict(stream_id, 0)]
@@ -208,7 +209,7 @@ async def test_a_racing_append_goes_in_when_the_first_one_rolls_back(database: D
         await transaction.start()
         await append(first, [an_append(stream_id, 0, 2)])
         racing = asyncio.create_task(append(second, [an_append(stream_id, 0, 3)]))
-        await until_waiting(first, second.get_server_pid())
+        await until_blocked(first, second.get_server_pid())
         await transaction.rollback()
         (held,) = await racing
         assert isinstance(held, Appended)
@@ -218,17 +219,10 @@ async def test_a_racing_append_goes_in_when_the_first_one_rolls_back(database: D
         await second.close()
 
 
-async def until_waiting(connection: Connection, pid: int) -> None:
-    """Return when that backend waits for a lock."""
-    async with asyncio.timeout(5):
-        while not await connection.fetchval("SELECT pg_blocking_pids($1) <> '{}'", pid):
-            await asyncio.sleep(0.002)
-
-
 async def test_overlapping_batches_never_deadlock(database: Database) -> None:
     """Eight writers append to the same streams in orders of their own: no deadlock, no gap."""
     streams = [new_id() for _ in range(12)]
-    dice = random.Random(7)
+    dice = random.Random(7)  # noqa: S311  a fixed course of events
     writers = [await database.connect_writer() for _ in range(8)]
 
     async def write(writer: Connection) -> int:
