@@ -1,6 +1,9 @@
 """The diagrams in the docs are the tables."""
 
+import runpy
 from pathlib import Path
+
+import pytest
 
 from reactorcide.eventstore.domain import diagram, job, token
 
@@ -53,11 +56,14 @@ def test_a_page_without_markers_stays_as_it_is() -> None:
     assert diagram.between_markers("plain\n", "new") == "plain\n"
 
 
-def test_writing_changes_the_pages(tmp_path: Path) -> None:
+def test_the_command_writes_the_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both of them, and the README gets the job's alone."""
     (tmp_path / "docs").mkdir()
     for path in (tmp_path / "docs" / "states.md", tmp_path / "README.md"):
         path.write_text(f"{diagram.BEGIN}{diagram.END}\n", encoding="utf-8")
-    diagram.main(tmp_path)
+    monkeypatch.setattr("sys.argv", ["diagram", str(tmp_path)])
+    runpy.run_path(diagram.__file__, run_name="__main__")
     assert (tmp_path / "docs" / "states.md").read_text().count("stateDiagram-v2") == 4
-    assert diagram.job_diagram() in (tmp_path / "README.md").read_text()
+    readme = (tmp_path / "README.md").read_text()
+    assert diagram.job_diagram() in readme
+    assert readme.count("stateDiagram-v2") == 1
