@@ -1,10 +1,8 @@
 """HTTP for the client commands: one kept connection, answers as values, refusals as exit codes.
 
-The standard library alone: httpx2 takes 250 ms to import, and `run` has 150 for all it does.
-Knows no resource of the API.
+Knows no resource of the API. Not httpx2: that takes 250 ms to import.
 """
 
-import http.client
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,12 +10,14 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from reactorcide.cli import exits
+from reactorcide.cli.connection import BrokenAnswerError, Connection, Incoming
 from reactorcide.cli.exits import Stop
 
 BASE: Final = "/api/v1"
 ANSWER_SECONDS: Final = 60.0
 
-_CHUNK_BYTES: Final = 65_536
+_FIRST_REFUSAL: Final = 400
+_UNAUTHORIZED: Final = 401
 _EXIT_OF_STATUS: Final = {
     400: exits.USAGE,
     401: exits.DENIED,
@@ -33,6 +33,9 @@ _EXIT_OF_STATUS: Final = {
     428: exits.CONFLICT,
     429: exits.RATE_LIMITED,
 }
+
+
+_CLOSED: Final = (BrokenAnswerError, ConnectionResetError, BrokenPipeError)
 
 
 class Unreachable(Exception):  # noqa: N818  named by what is so, like the database's errors
@@ -75,11 +78,9 @@ class Client:
     def __init__(self, url: str, token: str | None) -> None:
         parts = urlsplit(url)
         self.url = url
-        self._is_tls = parts.scheme == "https"
-        self._address = (parts.hostname or "", parts.port)
         self._root = parts.path
         self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection = Connection(parts.scheme, parts.hostname or "", parts.port)
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON at a path below the API's base."""
@@ -96,8 +97,8 @@ class Client:
     ) -> Answer:
         """Ask and read the whole answer.
 
-        Asks again, once, on a new connection when the old one turns out to be closed, if the
-        request may be repeated: it changes nothing, or it carries an Idempotency-Key.
+        Asks again, once, on a new connection when the server closes this one, if the request
+        may be repeated: it changes nothing, or it carries an Idempotency-Key.
         """
         sent = {"Accept": "application/json", **(headers or {})}
         is_repeatable = method == "GET" or "Idempotency-Key" in sent
@@ -105,12 +106,11 @@ class Client:
         while True:
             tries -= 1
             try:
-                response = self._open(method, _target(path, query), body, sent, ANSWER_SECONDS)
-                return self._answer(response, response.read())
-            except (OSError, http.client.HTTPException) as error:
+                incoming = self._open(method, _target(path, query), body, sent, ANSWER_SECONDS)
+                return self._answer(incoming, incoming.read_all())
+            except OSError as error:
                 self.close()
-                # A refused connection was no request: nothing is better a moment later.
-                if not tries or isinstance(error, (ConnectionRefusedError, TimeoutError)):
+                if not tries or not isinstance(error, _CLOSED):
                     raise Unreachable(_why(error)) from error
 
     def stream(
@@ -127,23 +127,20 @@ class Client:
         that, and when the answer breaks off.
         """
         try:
-            response = self._open("GET", _target(path, query), None, headers or {}, patience())
-            if response.status >= http.client.BAD_REQUEST:
-                self._answer(response, response.read())
-            while piece := response.read1(_CHUNK_BYTES):
+            incoming = self._open("GET", _target(path, query), None, headers or {}, patience())
+            if incoming.status >= _FIRST_REFUSAL:
+                self._answer(incoming, incoming.read_all())
+            while piece := incoming.read_some():
                 yield piece
-                if self._connection is not None and self._connection.sock is not None:
-                    self._connection.sock.settimeout(patience())
-        except (OSError, http.client.HTTPException) as error:
+                incoming.set_patience(patience())
+        except OSError as error:
             raise Unreachable(_why(error)) from error
         finally:
             self.close()
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()
 
     def _open(
         self,
@@ -152,37 +149,20 @@ class Client:
         body: Any,
         headers: Mapping[str, str],
         seconds: float,
-    ) -> http.client.HTTPResponse:
-        connection = self._connected(seconds)
-        content = None if body is None else json.dumps(body, allow_nan=False).encode()
-        typed = {} if content is None else {"Content-Type": "application/json"}
-        connection.request(
-            method,
-            self._root + target,
-            content,
-            {"User-Agent": "reactorcide-cli", **self._authorization, **typed, **headers},
-        )
-        return connection.getresponse()
+    ) -> Incoming:
+        content = b"" if body is None else json.dumps(body).encode()
+        typed = {} if body is None else {"Content-Type": "application/json"}
+        sent = {"User-Agent": "reactorcide-cli", **self._authorization, **typed, **headers}
+        return self._connection.request(method, self._root + target, sent, content, seconds)
 
-    def _connected(self, seconds: float) -> http.client.HTTPConnection:
-        if self._connection is None:
-            kind = http.client.HTTPSConnection if self._is_tls else http.client.HTTPConnection
-            self._connection = kind(*self._address, timeout=seconds)
-        self._connection.timeout = seconds
-        if self._connection.sock is not None:
-            self._connection.sock.settimeout(seconds)
-        return self._connection
-
-    def _answer(self, response: http.client.HTTPResponse, content: bytes) -> Answer:
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        if response.will_close:
+    def _answer(self, incoming: Incoming, content: bytes) -> Answer:
+        if not incoming.leaves_open:
             self.close()
-        if response.status < http.client.BAD_REQUEST:
-            return Answer(response.status, headers, content)
+        status, headers = incoming.status, incoming.headers
+        if status < _FIRST_REFUSAL:
+            return Answer(status, headers, content)
         problem = _problem(content)
-        raise Refused(
-            response.status, problem, tuple(_hints(response.status, headers, problem, self))
-        )
+        raise Refused(status, problem, tuple(_hints(status, headers, problem, self)))
 
     @property
     def has_token(self) -> bool:
@@ -220,7 +200,7 @@ def _hints(
         yield f"its status is {problem['current_status']}"
     if status in {429, 503} and "retry-after" in headers:
         yield f"try again in {headers['retry-after']} s"
-    if status == http.client.UNAUTHORIZED and not client.has_token:
+    if status == _UNAUTHORIZED and not client.has_token:
         yield "set REACTORCIDE_API_TOKEN, or make one: reactorcide token create --user NAME"
 
 

@@ -1,6 +1,6 @@
 """Follow a job's log to its end, over broken streams and restarts of the API."""
 
-import base64
+import binascii
 import contextlib
 import json
 import time
@@ -94,7 +94,7 @@ class Follower:
     def _take(self, event: ServerSentEvent) -> None:
         frame = json.loads(event.data)
         exact = frame.get("data_base64")
-        data = frame["data"].encode() if exact is None else base64.b64decode(exact)
+        data = frame["data"].encode() if exact is None else binascii.a2b_base64(exact)
         self._write(frame["stream"], data)
         self._last_id = event.last_id
 

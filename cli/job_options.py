@@ -1,8 +1,6 @@
 """What `run` and `submit` have in common: a job out of options and what follows `--`."""
 
 import os
-import secrets
-import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -67,7 +65,7 @@ def command_of() -> str | None:
     words: tuple[str, ...] | None = click.get_current_context().meta.get(_COMMAND)
     if words is None:
         return None
-    command = words[0] if len(words) == 1 else shlex.join(words)
+    command = words[0] if len(words) == 1 else _joined(words)
     if not command.strip():
         message = "there is no command after --"
         raise click.UsageError(message)
@@ -93,8 +91,12 @@ def job_of(command: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def submit_job(client: Client, job: Mapping[str, Any], key: str | None) -> Answer:
     """Submit it; a request that breaks off is repeated and still submits one job."""
+    if key is not None and not (key.isascii() and key.isprintable() and 0 < len(key) < 256):  # noqa: PLR2004
+        raise Stop(
+            exits.USAGE, f"--key={key!r} can't be used, allowed: 1 to 255 of printable ASCII"
+        )
     return client.call(
-        "POST", "/jobs", body=job, headers={"Idempotency-Key": key or secrets.token_hex(16)}
+        "POST", "/jobs", body=job, headers={"Idempotency-Key": key or os.urandom(16).hex()}
     )
 
 
@@ -107,6 +109,12 @@ def _from_here(names: tuple[str, ...], given: Mapping[str, str]) -> dict[str, st
             f"--secret-env {missing[0]}: neither --env {missing[0]}=… nor in the environment",
         )
     return {name: os.environ[name] for name in names if name not in given}
+
+
+def _joined(words: tuple[str, ...]) -> str:
+    import shlex
+
+    return shlex.join(words)
 
 
 def _name_of(command: str) -> str:

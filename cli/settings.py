@@ -4,8 +4,6 @@ Pure: takes the environment and the flags as mappings, opens nothing, and is rea
 points alone. A variable that is set to nothing counts as unset.
 """
 
-import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,9 +145,11 @@ def _path(text: str) -> Path:
 
 def _credentials(path: Path) -> tuple[str | None, str | None]:
     """Return URL and token of the file that `up` writes; none where it can't be read."""
+    import json
+
     try:
         kept = json.loads(path.read_bytes())
-        return str(kept["url"]), str(kept["token"])
+        return _api_url(str(kept["url"])), _token(str(kept["token"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None, None
 
@@ -186,6 +186,8 @@ def _db_uri(text: str) -> str:
 
 def without_password(uri: str) -> str:
     """Return the URI as it may be shown."""
+    import re
+
     return re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", uri)
 
 
