@@ -18,7 +18,7 @@ FROM docker.io/library/python:${PYTHON}-slim
 RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip \
     && apt-get update \
     && apt-get install --yes --no-install-recommends git \
-    && rm -rf /var/lib/apt/lists/* \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && useradd --uid 10001 --user-group --create-home --home-dir /home/reactorcide reactorcide \
     && install -d -o reactorcide -g reactorcide -m 0700 /var/lib/reactorcide
 COPY --from=build /opt/reactorcide /opt/reactorcide
