@@ -1,0 +1,157 @@
+"""Old facts stay readable: every wire type has its golden files, and they never change.
+
+`golden/<type>.v<n>.json` is the data of an event with every field given;
+`<type>.v<n>.minimal.json` has only what is required, and what the rest then means.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from reactorcide.eventstore.codec import (
+    EVENT_TYPES,
+    UPCASTERS,
+    UnknownEvent,
+    UnreadableEvent,
+    decode,
+    encode,
+)
+from reactorcide.eventstore.domain.events import AnyEvent, JobQueued, JobReleased
+from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.record import SYSTEM, Append, RecordedEvent
+from reactorcide.eventstore.store import append, read_stream
+from reactorcide.tests.conftest import Connection
+from reactorcide.tests.eventstore.recorded import a_recorded
+
+GOLDEN: Final = Path(__file__).parent / "golden"
+FULL: Final = sorted(p for p in GOLDEN.glob("*.json") if not p.stem.endswith(".minimal"))
+MINIMAL: Final = sorted(GOLDEN.glob("*.minimal.json"))
+
+
+def the_golden(path: Path) -> tuple[RecordedEvent, Any]:
+    """Return a golden file's event as the log would hold it, and the file's content."""
+    wire_type, version = path.name.removesuffix(".json").removesuffix(".minimal").rsplit(".v", 1)
+    content = json.loads(path.read_text("utf-8"))
+    data = content["data"] if path in MINIMAL else content
+    return a_recorded(wire_type, int(version), json.dumps(data)), content
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES.values(), ids=EVENT_TYPES)
+def test_every_event_has_golden_files_of_every_version(event_type: type[AnyEvent]) -> None:
+    """The present version is given field by field; so is every one before it."""
+    for version in range(1, event_type.schema_version + 1):
+        assert GOLDEN / f"{event_type.wire_type}.v{version}.json" in FULL
+    _, content = the_golden(GOLDEN / f"{event_type.wire_type}.v{event_type.schema_version}.json")
+    assert set(content) == set(event_type.model_fields)
+    if any(not field.is_required() for field in event_type.model_fields.values()):
+        assert (
+            GOLDEN / f"{event_type.wire_type}.v{event_type.schema_version}.minimal.json" in MINIMAL
+        )
+
+
+def test_every_golden_file_is_somebodys() -> None:
+    """No event class goes away: what is in a log must stay readable."""
+    assert {the_golden(path)[0].type for path in (*FULL, *MINIMAL)} == set(EVENT_TYPES)
+
+
+@pytest.mark.parametrize("path", FULL, ids=lambda path: path.stem)
+def test_a_golden_event_is_read_and_written_as_it_was(path: Path) -> None:
+    """Decoded and encoded again it is the same data, if its version is the present one."""
+    recorded, content = the_golden(path)
+    event = decode(recorded)
+    again = encode(new_id(), event)
+    assert again.type == recorded.type
+    if event.schema_version == recorded.schema_version:
+        assert json.loads(again.data) == content
+
+
+@pytest.mark.parametrize("path", MINIMAL, ids=lambda path: path.stem)
+def test_what_was_left_out_means_what_it_always_meant(path: Path) -> None:
+    """A default is part of the history of every event that was written without the field."""
+    recorded, content = the_golden(path)
+    assert json.loads(decode(recorded).model_dump_json()) == content["means"]
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES.values(), ids=EVENT_TYPES)
+def test_leaving_out_none_loses_nothing(event_type: type[AnyEvent]) -> None:
+    """Where None can be given it is also what leaving the field out means."""
+    for name, field in event_type.model_fields.items():
+        if type(None) in getattr(field.annotation, "__args__", ()):
+            assert field.default is None, name
+
+
+async def test_every_golden_event_goes_through_the_log(connection: Connection) -> None:
+    """PostgreSQL's jsonb gives back what the codec wrote."""
+    events = [decode(the_golden(path)[0]) for path in FULL]
+    stream_id = new_id()
+    one = Append("job", stream_id, 0, tuple(encode(new_id(), e) for e in events), SYSTEM)
+    await append(connection, [one])
+    assert [decode(recorded) for recorded in await read_stream(connection, stream_id)] == events
+
+
+def test_an_unknown_type_is_named_with_its_position() -> None:
+    """A newer program's fact is not skipped over."""
+    with pytest.raises(UnknownEvent, match=r"job\.teleported v1 at position 42") as raised:
+        decode(a_recorded("job.teleported", 1, "{}", position=42))
+    assert (raised.value.position, raised.value.type) == (42, "job.teleported")
+
+
+def test_a_newer_version_is_not_guessed_at() -> None:
+    """What a field means then is not known now."""
+    with pytest.raises(UnreadableEvent, match=r"job\.queued v9 at position 42: .* up to version 1"):
+        decode(a_recorded("job.queued", 9, "{}", position=42))
+
+
+@pytest.mark.parametrize("data", ['{"attempt": "x", "reason": "y"}', '{"attempt": 1}', "[]"])
+def test_data_that_the_class_refuses_is_unreadable(data: str) -> None:
+    """The error names the event and the field, and not the value."""
+    with pytest.raises(
+        UnreadableEvent, match=r"job\.released v1 at position 7: (attempt|reason|data)"
+    ):
+        decode(a_recorded("job.released", 1, data, position=7))
+
+
+def test_an_unknown_field_is_unreadable() -> None:
+    """A field nobody knows may change what the others mean."""
+    with pytest.raises(UnreadableEvent, match="more"):
+        decode(a_recorded("job.queued", 1, '{"more": 1}'))
+
+
+class Renamed(JobReleased):
+    """As if `reason` had been called `why` in version 1 and `because` in version 2."""
+
+    schema_version = 3
+
+
+def test_an_old_version_is_brought_up_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two planted upcasters, each from one version to the next."""
+    monkeypatch.setattr(
+        "reactorcide.eventstore.codec.EVENT_TYPES", {**EVENT_TYPES, "job.released": Renamed}
+    )
+    upcasters = {
+        ("job.released", 1): lambda data: {"attempt": data["attempt"], "because": data["why"]},
+        ("job.released", 2): lambda data: {"attempt": data["attempt"], "reason": data["because"]},
+    }
+    expected = Renamed(attempt=1, reason="tired")
+    first = a_recorded("job.released", 1, '{"attempt": 1, "why": "tired"}')
+    second = a_recorded("job.released", 2, '{"attempt": 1, "because": "tired"}')
+    assert decode(first, upcasters) == decode(second, upcasters) == expected
+    with pytest.raises(UnreadableEvent, match="nothing leads from version 1"):
+        decode(first, {})
+
+
+def test_every_version_step_has_its_upcaster() -> None:
+    """Whatever version a class has come to, version 1 leads there."""
+    wanted = {
+        (wire_type, version)
+        for wire_type, event_type in EVENT_TYPES.items()
+        for version in range(1, event_type.schema_version)
+    }
+    assert set(UPCASTERS) == wanted
+
+
+def test_an_event_without_fields_is_an_empty_object() -> None:
+    """Its name says it all."""
+    assert encode(new_id(), JobQueued())[1:] == ("job.queued", 1, "{}")
