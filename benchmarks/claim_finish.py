@@ -66,10 +66,12 @@ SELECT gen_random_uuid(), job_id, 'job', version, 1, 'job.completed',
     '{"attempt": 1, "exit_code": 0}', 'worker', $2 FROM taken"""
 
 
-async def fill(database: Database, count: int, queue: str = "bench") -> None:
-    """Submit `count` no-op jobs."""
+async def fill(
+    database: Database, count: int, queue: str = "bench", job_command: str = "true"
+) -> None:
+    """Submit `count` jobs."""
     submitted = JobSubmitted(
-        user_id=new_id(), name="noop", job_command="true", queue_name=queue, max_attempts=1
+        user_id=new_id(), name="noop", job_command=job_command, queue_name=queue
     )
     connection = await database.connect(role=False)
     now = await connection.fetchval("SELECT now()")
@@ -77,7 +79,9 @@ async def fill(database: Database, count: int, queue: str = "bench") -> None:
     async with Appender(database, jobs.rows) as appender:
         for start in range(0, count, 500):
             units = [
-                decided(JOB, JOB.initial, 0, new_id(), SubmitJob(submitted, now, waits=False), SYSTEM)
+                decided(
+                    JOB, JOB.initial, 0, new_id(), SubmitJob(submitted, now, waits=False), SYSTEM
+                )
                 for _ in range(min(500, count - start))
             ]
             await appender.append([unit for unit in units if unit is not None])

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from reactorcide.eventstore.store import Connection
+
 DEADLINE_SECONDS: Final = 30
 
 
@@ -26,7 +28,11 @@ def free_port() -> int:
 
 def environment(uri: str, data_dir: str, **more: str) -> dict[str, str]:
     """Return this environment with the settings a program under test gets."""
-    own = {"REACTORCIDE_DB_URI": uri, "REACTORCIDE_DATA_DIR": data_dir, "REACTORCIDE_RATE_LIMIT": "off"}
+    own = {
+        "REACTORCIDE_DB_URI": uri,
+        "REACTORCIDE_DATA_DIR": data_dir,
+        "REACTORCIDE_RATE_LIMIT": "off",
+    }
     return {**os.environ, **own, **more}
 
 
@@ -75,11 +81,30 @@ async def make_token(env: dict[str, str]) -> str:
 
 
 @asynccontextmanager
-async def api(uri: str) -> AsyncIterator[tuple[int, dict[str, str]]]:
-    """Run `reactorcide serve`; give its port and an environment that client commands work in."""
+async def api_process(
+    uri: str,
+) -> AsyncIterator[tuple[subprocess.Popen[bytes], int, dict[str, str]]]:
+    """Run `reactorcide serve`; give it, its port, and an environment that commands work in."""
     with tempfile.TemporaryDirectory(prefix="rc-bench-") as data_dir:
         port = free_port()
         env = environment(uri, data_dir, REACTORCIDE_API_URL=f"http://127.0.0.1:{port}")
         env["REACTORCIDE_API_TOKEN"] = await make_token(env)
-        async with child(command("serve", "--port", str(port)), env, port):
-            yield port, env
+        async with child(command("serve", "--port", str(port)), env, port) as started:
+            yield started, port, env
+
+
+@asynccontextmanager
+async def api(uri: str) -> AsyncIterator[tuple[int, dict[str, str]]]:
+    """Do the same where the program itself does not matter."""
+    async with api_process(uri) as (_, port, env):
+        yield port, env
+
+
+async def until(connection: Connection, count: str, wanted: int) -> None:
+    """Wait until a query counts to `wanted`."""
+    deadline = time.monotonic() + 10 * DEADLINE_SECONDS
+    while await connection.fetchval(count) != wanted:
+        if time.monotonic() > deadline:
+            msg = f"did not become {wanted}: {count}"
+            raise TimeoutError(msg)
+        await asyncio.sleep(0.05)
