@@ -95,10 +95,10 @@ def _show_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, show_header=bool(headings), pad_edge=False, header_style="bold")
-    for heading in headings or ("", ""):
+    for number, heading in enumerate(headings):
         # An id that is cut can't be copied.
-        whole = heading.endswith("ID") or not headings
-        table.add_column(heading, no_wrap=bool(headings), overflow="fold" if whole else "ellipsis")
+        whole = max(len(row[number]) for row in rows) if rows and heading.endswith("ID") else None
+        table.add_column(heading, no_wrap=True, min_width=whole)
     for row in rows:
         table.add_row(*(Text(text) for text in row))
     Console(highlight=False).print(table)
