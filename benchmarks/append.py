@@ -16,12 +16,12 @@ import asyncpg
 from reactorcide.benchmarks.harness import SECONDS, Rate, interleave, report, rounded, run
 from reactorcide.eventstore.appender import Appender
 from reactorcide.eventstore.codec import encode
-from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.database import Connection, Database
 from reactorcide.eventstore.domain.events import JobStarted
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import SYSTEM, Append
-from reactorcide.eventstore.store import Connection, InlineRows, append
+from reactorcide.eventstore.store import InlineRows, append
 
 _FLOOR: Final = """
 INSERT INTO events (
@@ -99,7 +99,7 @@ async def measure(uri: str) -> None:
     """Measure every combination of 1, 16, 64 writers and 1, 10, 100 events a call."""
     database = Database(uri)
     connections: list[asyncpg.Connection[asyncpg.Record]] = [
-        await database.connect(writer=True) for _ in range(64)
+        await database.connect_writer() for _ in range(64)
     ]
     cases = []
     for writers in (1, 16, 64):

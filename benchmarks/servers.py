@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from reactorcide.eventstore.store import Connection
+from reactorcide.eventstore.database import Connection
 
 DEADLINE_SECONDS: Final = 30
 
