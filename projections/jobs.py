@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -36,9 +36,11 @@ from reactorcide.projections.sql import statements
 SQL: Final = statements(__file__)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job as it stands after event `version` of its stream."""
+class Job(NamedTuple):
+    """A job as it stands after event `version` of its stream.
+
+    A named tuple, because a rebuild makes one for every event.
+    """
 
     job_id: UUID
     version: int
@@ -135,7 +137,7 @@ def rows(changes: Sequence[Change[JobState]]) -> InlineRows:
     return InlineRows(
         SQL["inline"],
         (
-            *_columns([(*_mutable(change), *_constant(change)) for change in new], 23),
+            *_columns([(*_mutable(change), *_constant_of(change)) for change in new], 23),
             *_columns([_mutable(change) for change in old], 15),
             *_columns([lease for change in ordered for lease in _opened_lease(change)], 4),
             [change.stream_id for change in old if change.state.status not in HELD],
@@ -183,20 +185,14 @@ def _mutable(change: Change[JobState]) -> tuple[Any, ...]:
     )
 
 
-def _constant(change: Change[JobState]) -> tuple[Any, ...]:
-    """Return what never changes in a job's row."""
-    submitted = change.events[0]
-    assert isinstance(submitted, JobSubmitted)  # noqa: S101  a stream's first event
-    return constant_values(submitted, text_of(submitted))
+def _constant_of(change: Change[JobState]) -> tuple[Any, ...]:
+    submitted = change.state.submitted
+    assert submitted is not None  # noqa: S101  a job begins with job.submitted
+    return _constant(submitted)
 
 
-def text_of(submitted: JobSubmitted) -> str:
-    """Return the JSON that column `submitted` keeps: the same as the log's."""
-    return submitted.model_dump_json(exclude_none=True)
-
-
-def constant_values(submitted: JobSubmitted, text: str) -> tuple[Any, ...]:
-    """Return user_id … submitted, `text` being the JSON of the event."""
+def _constant(submitted: JobSubmitted) -> tuple[Any, ...]:
+    """Return what never changes in a job's row, and the JSON of job.submitted as in the log."""
     return (
         submitted.user_id,
         submitted.name,
@@ -204,8 +200,8 @@ def constant_values(submitted: JobSubmitted, text: str) -> tuple[Any, ...]:
         submitted.queue_name,
         submitted.priority,
         submitted.unique_key,
-        json.dumps(submitted.labels),
-        text,
+        json.dumps(submitted.labels) if submitted.labels else "{}",
+        submitted.model_dump_json(exclude_none=True),
     )
 
 
@@ -215,6 +211,46 @@ def _opened_lease(change: Change[JobState]) -> Iterable[tuple[Any, ...]]:
         for event in change.events:
             if isinstance(event, JobClaimed) and event.attempt == state.attempt:
                 yield change.stream_id, event.attempt, event.worker_id, event.lease_seconds
+
+
+COLUMNS: Final = (
+    *("job_id", "version", "status", "available_at", "attempt", "failures", "lost_leases"),
+    *("worker_id", "exit_code", "last_error", "cancel_grace_seconds", "created_at", "updated_at"),
+    *("claimed_at", "started_at", "completed_at", "cancel_requested_at", "user_id", "name"),
+    *("source_type", "queue_name", "priority", "unique_key", "labels", "submitted"),
+)
+
+
+def values(job: Job) -> tuple[Any, ...]:
+    """Return the row of a job, in the order of COLUMNS."""
+    (
+        status,
+        submitted,
+        attempt,
+        failures,
+        lost_leases,
+        worker_id,
+        available_at,
+        cancel_grace_seconds,
+        exit_code,
+        last_error,
+    ) = job.state
+    assert submitted is not None  # noqa: S101  a job begins with job.submitted
+    return (
+        job.job_id,
+        job.version,
+        status,
+        available_at,
+        attempt,
+        failures,
+        lost_leases,
+        worker_id,
+        exit_code,
+        last_error,
+        cancel_grace_seconds,
+        *job[3:],
+        *_constant(submitted),
+    )
 
 
 # The queries

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 from uuid import UUID
 
 import asyncpg
@@ -63,7 +63,7 @@ SELECT t.*, u.last_used_at FROM tokens AS t LEFT JOIN token_uses AS u USING (tok
 WHERE t.user_id = $1 AND ($2::uuid IS NULL OR t.token_id < $2)
 ORDER BY t.token_id DESC LIMIT $3 OFFSET $4"""
 _COUNT: Final = """
-SELECT count(*) FROM (SELECT FROM tokens WHERE user_id = $1 LIMIT $2) AS some"""
+SELECT count(*) FROM (SELECT FROM tokens WHERE user_id = $1 LIMIT $2) AS few"""
 _AUTHENTICATE: Final = """
 SELECT
     t.*, s.last_used_at, u.version AS user_version, u.username, u.email, u.roles, u.is_active,
@@ -183,6 +183,17 @@ def rows(changes: Sequence[Change[TokenState]]) -> InlineRows:
         if (issued := change.state.issued) is not None
     ]
     return InlineRows(INLINE, tuple(map(list, zip(*written, strict=True))))
+
+
+COLUMNS: Final = (
+    *("token_id", "version", "user_id", "name", "token_hash", "prefix", "scopes", "expires_at"),
+    *("revoked_at", "rotated_from", "successor_id", "created_at", "updated_at"),
+)
+
+
+def values(token: Token) -> tuple[Any, ...]:
+    """Return the row of a token, in the order of COLUMNS."""
+    return tuple(getattr(token, column) for column in COLUMNS)
 
 
 def token_of(row: asyncpg.Record) -> Token:

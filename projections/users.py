@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 from uuid import UUID
 
 import asyncpg
@@ -48,7 +48,7 @@ _NAMED: Final = "SELECT * FROM users WHERE lower(username) = lower($1)"
 _LIST: Final = """
 SELECT * FROM users WHERE $1::uuid IS NULL OR user_id < $1
 ORDER BY user_id DESC LIMIT $2 OFFSET $3"""
-_COUNT: Final = "SELECT count(*) FROM (SELECT FROM users LIMIT $1) AS some"
+_COUNT: Final = "SELECT count(*) FROM (SELECT FROM users LIMIT $1) AS few"
 # A taken name is told before a taken address.
 _TAKEN: Final = """
 SELECT CASE WHEN lower(username) = lower($1) THEN 'username' ELSE 'email' END
@@ -118,6 +118,17 @@ def rows(changes: Sequence[Change[UserState]]) -> InlineRows:
         if change.state.registered is not None
     ]
     return InlineRows(INLINE, tuple(map(list, zip(*written, strict=True))))
+
+
+COLUMNS: Final = (
+    *("user_id", "version", "username", "email", "roles", "is_active"),
+    *("created_at", "updated_at"),
+)
+
+
+def values(user: User) -> tuple[Any, ...]:
+    """Return the row of a user, in the order of COLUMNS."""
+    return tuple(getattr(user, column) for column in COLUMNS)
 
 
 def user_of(row: asyncpg.Record) -> User:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 from uuid import UUID
 
 import asyncpg
@@ -56,7 +56,7 @@ _LIST: Final = """
 SELECT w.*, b.beat_at FROM workers AS w LEFT JOIN worker_beats AS b USING (worker_id)
 WHERE $1::uuid IS NULL OR w.worker_id < $1
 ORDER BY w.worker_id DESC LIMIT $2 OFFSET $3"""
-_COUNT: Final = "SELECT count(*) FROM (SELECT FROM workers LIMIT $1) AS some"
+_COUNT: Final = "SELECT count(*) FROM (SELECT FROM workers LIMIT $1) AS few"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,18 @@ def rows(changes: Sequence[Change[WorkerState]]) -> InlineRows:
         if (registered := change.state.registered) is not None
     ]
     return InlineRows(INLINE, tuple(map(list, zip(*written, strict=True))))
+
+
+COLUMNS: Final = (
+    *("worker_id", "version", "status", "name", "hostname", "pid", "queues", "concurrency"),
+    *("labels", "runner", "code_version", "created_at", "updated_at"),
+)
+
+
+def values(worker: Worker) -> tuple[Any, ...]:
+    """Return the row of a worker, in the order of COLUMNS."""
+    labels = {"labels": json.dumps(dict(worker.labels))}  # the driver takes JSON as text
+    return tuple(labels.get(column) or getattr(worker, column) for column in COLUMNS)
 
 
 def worker_of(row: asyncpg.Record) -> Worker:

@@ -1,0 +1,54 @@
+"""What can be rebuilt from the log and verified against it: the inline tables, by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reactorcide.eventstore.record import StreamType
+from reactorcide.projections import jobs, tokens, users, workers
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """One table that is a fold of the streams of one type: a row for each stream.
+
+    It is inline: its rows are written with the append, so its table is always as new as the
+    log. `apply` and `values` are pure.
+    """
+
+    name: str
+    """Of the projection, and of its table."""
+    stream_type: StreamType
+    key: str
+    """The column that holds the stream's id; the table's primary key."""
+    columns: tuple[str, ...]
+    """All of the table's, in the order of `values`."""
+    apply: Callable[..., Any]
+    """See `folding.Applied`."""
+    values: Callable[[Any], tuple[Any, ...]]
+    """From what `apply` returns to the row."""
+
+
+REGISTRY: Final = (
+    Projection("jobs", "job", "job_id", jobs.COLUMNS, jobs.apply, jobs.values),
+    Projection("tokens", "token", "token_id", tokens.COLUMNS, tokens.apply, tokens.values),
+    Projection("users", "user", "user_id", users.COLUMNS, users.apply, users.values),
+    Projection("workers", "worker", "worker_id", workers.COLUMNS, workers.apply, workers.values),
+)
+
+
+class UnknownProjection(Exception):  # noqa: N818  named by what is so, like the rejections
+    """There is no projection of this name."""
+
+    def __init__(self, name: str) -> None:
+        known = ", ".join(projection.name for projection in REGISTRY)
+        super().__init__(f"no projection {name!r}; there are: {known}")
+        self.name = name
+
+
+def named(name: str) -> Projection:
+    """Return a projection by its name. Raises UnknownProjection."""
+    for projection in REGISTRY:
+        if projection.name == name:
+            return projection
+    raise UnknownProjection(name)

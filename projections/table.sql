@@ -1,0 +1,79 @@
+-- Statements about whichever table a projection keeps; identifiers go in by format() on the server.
+-- %1$I is the live table, %2$I the one being rebuilt, %3$I the column of the stream's id.
+
+-- name: create  an empty copy with the same columns, constraints and indexes
+CREATE TABLE %2$I (LIKE %1$I INCLUDING ALL)
+
+-- name: create_temporary  the same for one transaction, without indexes
+CREATE TEMPORARY TABLE %2$I (LIKE %1$I) ON COMMIT DROP
+
+-- name: drop  what an interrupted rebuild left behind
+DROP TABLE IF EXISTS %2$I
+
+-- name: analyze
+ANALYZE %2$I
+
+-- name: forget  the rows of some streams
+DELETE FROM %2$I WHERE %3$I = ANY ($1::uuid[])
+
+-- name: lock  keep readers and writers out until the transaction ends
+LOCK TABLE %1$I IN ACCESS EXCLUSIVE MODE
+
+-- name: replace
+DROP TABLE %1$I
+
+-- name: rename
+ALTER TABLE %2$I RENAME TO %1$I
+
+-- name: digest  how many rows, and the sum of their hashes, in whatever order
+SELECT count(*) AS rows, coalesce(sum(hash_record_extended(t, 0)), 0)::text AS digest FROM %1$I AS t
+
+-- name: differences  keys and columns in which the live and the rebuilt table differ
+SELECT
+    coalesce(live.%3$I, rebuilt.%3$I) AS key,
+    CASE WHEN live.%3$I IS NULL THEN 'missing' WHEN rebuilt.%3$I IS NULL THEN 'surplus'
+        ELSE 'changed' END AS kind,
+    ARRAY(
+        SELECT l.key FROM jsonb_each(to_jsonb(live)) AS l
+        JOIN jsonb_each(to_jsonb(rebuilt)) AS r USING (key)
+        WHERE live.%3$I IS NOT NULL AND rebuilt.%3$I IS NOT NULL
+            AND l.value IS DISTINCT FROM r.value
+        ORDER BY 1
+    ) AS columns
+FROM %1$I AS live FULL JOIN %2$I AS rebuilt ON live.%3$I = rebuilt.%3$I
+WHERE live.%3$I IS NULL OR rebuilt.%3$I IS NULL OR NOT live *= rebuilt
+ORDER BY 1 LIMIT $1
+
+-- name: settings  statements that give $2 the owner, storage options and grants of $1
+SELECT format('ALTER TABLE %I OWNER TO %I', $2::text, pg_get_userbyid(relowner))
+FROM pg_class WHERE oid = $1::text::regclass
+UNION ALL
+SELECT format('ALTER TABLE %I SET (%s)', $2::text, array_to_string(reloptions, ', '))
+FROM pg_class WHERE oid = $1::text::regclass AND reloptions IS NOT NULL
+UNION ALL
+SELECT format(
+    'GRANT %s ON %I TO %s%s', a.privilege_type, $2::text,
+    CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+    CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+)
+FROM pg_class AS c CROSS JOIN LATERAL aclexplode(c.relacl) AS a
+WHERE c.oid = $1::text::regclass AND a.grantee <> c.relowner
+
+-- name: index_names  the live table's indexes, and what they are
+SELECT i.indexrelid::regclass::text AS name,
+    i.indisunique || substring(pg_get_indexdef(i.indexrelid) FROM ' USING .*$') AS definition
+FROM pg_index AS i WHERE i.indrelid = $1::text::regclass
+
+-- name: rename_indexes  statements that give the indexes of $1 the names ($2) of the same ones ($3)
+SELECT format('ALTER INDEX %s RENAME TO %I', i.indexrelid::regclass, n.name)
+FROM pg_index AS i
+JOIN unnest($2::text[], $3::text[]) AS n (name, definition)
+    ON i.indisunique || substring(pg_get_indexdef(i.indexrelid) FROM ' USING .*$') = n.definition
+WHERE i.indrelid = $1::text::regclass AND i.indexrelid::regclass::text <> n.name
+
+-- name: constraint_names  statements that give other constraints of $1 the names they have in $2
+SELECT format('ALTER TABLE %I RENAME CONSTRAINT %I TO %I', $1::text, n.conname, o.conname)
+FROM pg_constraint AS n
+JOIN pg_constraint AS o ON o.conrelid = $2::text::regclass AND o.contype = n.contype
+    AND pg_get_constraintdef(o.oid) = pg_get_constraintdef(n.oid)
+WHERE n.conrelid = $1::text::regclass AND n.conindid = 0 AND n.conname <> o.conname

@@ -1,0 +1,65 @@
+"""Verify a projection's table against the log, at one position, while everybody goes on.
+
+One snapshot (REPEATABLE READ) shows both; the log is folded into a temporary table and the
+two are compared. It changes nothing and no writer waits for it.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from reactorcide.eventstore.database import Database, database_errors
+from reactorcide.projections import table
+from reactorcide.projections.projection import Projection
+from reactorcide.projections.replay import Progress, Row, count, replay
+from reactorcide.projections.table import Difference
+
+_REBUILT: Final = "reactorcide_rebuilt"
+_CHUNK_ROWS: Final = 2000
+DIFFERENCES_NAMED: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How a table compares with the log."""
+
+    name: str
+    rows: int
+    """That the log makes, at `position`."""
+    events: int
+    position: int
+    """Of the last event in the snapshot."""
+    digest: str
+    """Of the rows that the log makes."""
+    differences: tuple[Difference, ...]
+    """By key, at most DIFFERENCES_NAMED; none when the table is equal."""
+    seconds: float
+
+
+async def verify(database: Database, projection: Projection, progress: Progress) -> Verified:
+    """Compare one table with the log.
+
+    Raises CodecError, IllegalTransition and DatabaseError.
+    """
+    start = time.monotonic()
+    with database_errors():
+        connection = await database.connect(role=False, jit="off", timezone="UTC")
+        try:
+            async with connection.transaction(isolation="repeatable_read"):
+                events, position = await count(connection, projection)
+                await table.run(connection, "create_temporary", projection, _REBUILT)
+                rows: list[Row] = []
+                async for row in replay(connection, projection, events, progress):
+                    rows.append(row)
+                    if len(rows) >= _CHUNK_ROWS:
+                        await table.copy(connection, projection, _REBUILT, rows)
+                        rows.clear()
+                await table.copy(connection, projection, _REBUILT, rows)
+                made = await table.digest(connection, _REBUILT)
+                differences = await table.differences(
+                    connection, projection, _REBUILT, DIFFERENCES_NAMED
+                )
+        finally:
+            await connection.close()
+    seconds = time.monotonic() - start
+    return Verified(projection.name, made.rows, events, position, made.digest, differences, seconds)
