@@ -48,7 +48,7 @@ class InlineRows:
 
 _NO_ROWS: Final = InlineRows("", ())
 
-_INCOMING: Final = """
+_INCOMING_PART: Final = """
     FROM unnest(
         $1::uuid[], $2::text[], $3::int[], $4::bool[], $5::uuid[], $6::text[], $7::smallint[],
         $8::jsonb[], $9::text[], $10::uuid[], $11::uuid[], $12::text[], $13::text[],
@@ -59,7 +59,7 @@ _INCOMING: Final = """
         request_id, correlation_id, causation_id
     )"""
 
-_INSERT: Final = """
+_INSERT_PART: Final = """
     INSERT INTO events (
         stream_id, stream_type, version, event_id, type, schema_version, data, actor_type,
         actor_id, token_id, ip, user_agent, request_id, correlation_id, causation_id
@@ -68,12 +68,12 @@ _INSERT: Final = """
         stream_id, stream_type, version, event_id, type, schema_version, data, actor_type,
         actor_id, token_id, ip::inet, user_agent, request_id, correlation_id, causation_id"""
 
-_RETURNING: Final = """
+_RETURNING_PART: Final = """
     RETURNING stream_id, position, recorded_at"""
 
 # The version check is a scalar subquery, not a join: whatever the planner believes about the
 # size of the table, it can only be answered by one look into the unique index per stream.
-_WHERE_IT_STANDS: Final = """
+_WHERE_IT_STANDS_PART: Final = """
     WHERE is_first AND (i.version = 1 OR (
         SELECT 1 FROM events AS e WHERE e.stream_id = i.stream_id AND e.version = i.version - 1
     ) IS NOT NULL)
@@ -81,25 +81,25 @@ _WHERE_IT_STANDS: Final = """
     ON CONFLICT (stream_id, version) DO NOTHING"""
 
 # One event to each stream, and all of the streams are new.
-_APPEND_ONE_NEW: Final = (
-    _INSERT
-    + _INCOMING
+_ONE_NEW: Final = (
+    _INSERT_PART
+    + _INCOMING_PART
     + """
     ORDER BY stream_id"""
-    + _RETURNING
+    + _RETURNING_PART
 )
 
 # One event to each stream.
-_APPEND_ONE: Final = _INSERT + _INCOMING + _WHERE_IT_STANDS + _RETURNING
+_ONE: Final = _INSERT_PART + _INCOMING_PART + _WHERE_IT_STANDS_PART + _RETURNING_PART
 
 # Any number of events to each stream, and all of the streams are new.
-_APPEND_MANY_NEW: Final = (
+_MANY_NEW_PART: Final = (
     "WITH inserted AS ("
-    + _INSERT
-    + _INCOMING
+    + _INSERT_PART
+    + _INCOMING_PART
     + """
     ORDER BY stream_id, version"""
-    + _RETURNING
+    + _RETURNING_PART
     + """, version
 ),
 first AS (
@@ -108,17 +108,17 @@ first AS (
 )
 
 # Any number of events to each stream.
-_APPEND_MANY: Final = (
+_MANY_PART: Final = (
     "WITH incoming AS MATERIALIZED (SELECT *"
-    + _INCOMING
+    + _INCOMING_PART
     + "), first AS ("
-    + _INSERT
+    + _INSERT_PART
     + """
     FROM incoming AS i"""
-    + _WHERE_IT_STANDS
-    + _RETURNING
+    + _WHERE_IT_STANDS_PART
+    + _RETURNING_PART
     + "), rest AS ("
-    + _INSERT
+    + _INSERT_PART
     + """
     FROM incoming
     WHERE NOT is_first AND stream_id = ANY (ARRAY(SELECT stream_id FROM first))
@@ -126,8 +126,16 @@ _APPEND_MANY: Final = (
 )"""
 )
 
-_APPEND_RESULT: Final = """
+_RESULT_PART: Final = """
 SELECT stream_id, position, recorded_at FROM first"""
+
+# (one event to each stream, all of the streams are new): the statement, or its beginning.
+_APPENDS_PART: Final = {
+    (True, True): _ONE_NEW,
+    (True, False): _ONE,
+    (False, True): _MANY_NEW_PART,
+    (False, False): _MANY_PART,
+}
 
 _STREAM_VERSION: Final = "events_stream_version"
 
@@ -142,31 +150,45 @@ _context_columns: Final = attrgetter(
     "causation_id",
 )
 
-_COLUMNS: Final = """
+_COLUMNS_PART: Final = """
     position, event_id, stream_type, stream_id, version, type, schema_version, data::text,
     actor_type, actor_id, token_id, host(ip) AS ip, user_agent, request_id, correlation_id,
     causation_id, recorded_at"""
 
 _READ_STREAM: Final = (
     "SELECT"
-    + _COLUMNS
+    + _COLUMNS_PART
     + """
 FROM events WHERE stream_id = $1 AND version > $2 ORDER BY version LIMIT $3"""
 )
 
 _READ_STREAMS: Final = (
     "SELECT"
-    + _COLUMNS
+    + _COLUMNS_PART
     + """
 FROM events WHERE stream_id = ANY ($1::uuid[]) ORDER BY stream_id, version"""
 )
 
 _READ_ALL: Final = (
     "SELECT"
-    + _COLUMNS
+    + _COLUMNS_PART
     + """
 FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3"""
 )
+
+
+@cache
+def append_statement(inline_sql: str, *, is_one_each: bool, is_new: bool) -> str:
+    """Return the statement for appends of this shape, around a projection's fragment.
+
+    A bare INSERT stays one when there is no fragment: a CTE costs a tenth of a lone append.
+    """
+    append_sql = _APPENDS_PART[is_one_each, is_new]
+    if not is_one_each:
+        return append_sql + inline_sql + _RESULT_PART
+    if inline_sql:
+        return "WITH first AS (" + append_sql + ")" + inline_sql + _RESULT_PART
+    return append_sql
 
 
 async def append(
@@ -233,27 +255,14 @@ async def _inserted(
         not any(append.expected_version for append in appends)
         and not connection.is_in_transaction()
     ):
-        sql = _statement(_APPEND_ONE_NEW if is_one_each else _APPEND_MANY_NEW, inline.sql)
+        sql = append_statement(inline.sql, is_one_each=is_one_each, is_new=True)
         try:
             return await connection.fetch(sql, *columns, *inline.arguments)
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name != _STREAM_VERSION:
                 raise
-    sql = _statement(_APPEND_ONE if is_one_each else _APPEND_MANY, inline.sql)
+    sql = append_statement(inline.sql, is_one_each=is_one_each, is_new=False)
     return await connection.fetch(sql, *columns, *inline.arguments)
-
-
-@cache
-def _statement(append_sql: str, inline_sql: str) -> str:
-    """Return the whole statement around a projection's constant fragment.
-
-    A bare INSERT stays one when there is no fragment: a CTE costs a tenth of a lone append.
-    """
-    if append_sql.startswith("WITH "):
-        return append_sql + inline_sql + _APPEND_RESULT
-    if inline_sql:
-        return "WITH first AS (" + append_sql + ")" + inline_sql + _APPEND_RESULT
-    return append_sql
 
 
 def _check(appends: Sequence[Append]) -> None:
