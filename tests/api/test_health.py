@@ -1,0 +1,105 @@
+"""Health, counters and the document: open to everybody."""
+
+import json
+import re
+
+import pytest
+from pydantic import BaseModel
+
+from reactorcide.api.docs import render
+from reactorcide.api.openapi import document
+from reactorcide.api.services import Services
+from reactorcide.api.table import OPERATIONS
+from reactorcide.tests.api import work
+from reactorcide.tests.api.conftest import JOB, Client
+
+
+@pytest.mark.parametrize("path", ["/api/health", "/api/v1/health"])
+async def test_health_tells_how_the_parts_do(anonymous: Client, path: str) -> None:
+    """Status, version and checks, without a token."""
+    answer = await anonymous.get(path)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["status"] == "ok"
+    assert body["version"]
+    assert body["checks"] == {"database": "ok", "doorbell": "ok"}
+
+
+async def test_probes_answer(anonymous: Client) -> None:
+    """Alive and ready."""
+    assert (await anonymous.get("/livez")).status_code == 200
+    assert (await anonymous.get("/readyz")).status_code == 200
+
+
+async def test_a_closed_database_is_503_and_never_401(services: Services, user: Client) -> None:
+    """Whoever asks for something that needs it is told to come back."""
+    await services.pool.close()
+    for path in ("/api/health", "/api/v1/health", "/readyz", "/api/v1/jobs", "/metrics"):
+        answer = await user.get(path)
+        assert answer.status_code == 503, (path, answer.text)
+        assert answer.json()["error"] == "unavailable"
+        assert int(answer.headers["retry-after"]) >= 1
+    assert (await user.get("/livez")).status_code == 200
+
+
+async def test_metrics_count_requests_and_jobs(
+    services: Services, user: Client, anonymous: Client
+) -> None:
+    """By operation and by status, in Prometheus' format."""
+    first = (await user.post("/api/v1/jobs", json=JOB)).json()["job_id"]
+    await user.post("/api/v1/jobs", json=JOB)
+    await work.start(services, first)
+    answer = await anonymous.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    text = answer.text
+    counted = (
+        'reactorcide_http_requests_total{method="POST",operation="submitJob",status="201"} 2.0'
+    )
+    assert counted in text
+    assert 'reactorcide_jobs{status="queued"} 1.0' in text
+    assert 'reactorcide_jobs{status="running"} 1.0' in text
+
+
+async def test_unknown_paths_do_not_make_new_series(anonymous: Client) -> None:
+    """A scanner cannot fill the memory."""
+    for nth in range(20):
+        await anonymous.request(f"M{nth}", f"/{nth}")
+    text = (await anonymous.get("/metrics")).text
+    assert len(re.findall(r'http_requests_total\{.*operation="unknown"', text)) == 1
+
+
+async def test_the_document_names_every_operation(anonymous: Client) -> None:
+    """OpenAPI 3.1, with each path and method of the table, and every reference resolved."""
+    openapi = (await anonymous.get("/openapi.json")).json()
+    assert openapi["openapi"].startswith("3.1")
+    for row in OPERATIONS:
+        operation = openapi["paths"][row.path][row.method.lower()]
+        assert operation["operationId"] == row.name
+        assert str(int(row.status)) in operation["responses"]
+    names = [row.name for row in OPERATIONS]
+    assert len(set(names)) == len(names)
+    references = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(openapi)))
+    assert references <= openapi["components"]["schemas"].keys()
+
+
+async def test_the_page_needs_nothing_from_outside(anonymous: Client) -> None:
+    """No script, no other origin, and a policy that says so."""
+    answer = await anonymous.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "<script" not in answer.text
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', answer.text)
+    for row in OPERATIONS:
+        assert f'id="{row.name}"' in answer.text
+
+
+def test_the_page_escapes_what_it_shows() -> None:
+    """Nothing in the document becomes markup."""
+    openapi = document(OPERATIONS, "<b>")
+    assert "<b>" not in render(openapi)
+
+
+def test_every_answer_in_the_table_is_a_model() -> None:
+    """So that the document says what comes back."""
+    for row in OPERATIONS:
+        assert row.answer is None or issubclass(row.answer, BaseModel)
