@@ -8,8 +8,9 @@ import contextlib
 import random
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, assert_never
+from typing import Final, TypeVar, assert_never
 
 import structlog
 
@@ -44,7 +45,13 @@ from reactorcide.worker.workspace import (
 _LONGEST_ARGUMENT: Final = 100_000
 _PAUSE_SECONDS: Final = 0.2
 
+T = TypeVar("T")
+
 _log = structlog.get_logger(__name__)
+
+
+class _Lost(Exception):  # noqa: N818  named by what is so, like the rejections
+    """The attempt is not this worker's any more: there is nothing left to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +87,11 @@ async def run_attempt(claimed: ClaimedAttempt, tools: Tools, halt: Halt) -> None
         worker_id=str(tools.coordinator.worker_id),
         queue_name=claimed.submitted.queue_name,
     )
-    attempt = _Attempt(claimed, tools, halt)
+    attempt = _Attempt(claimed, tools, halt, log)
     try:
         await attempt.run()
-    except Exception:
-        log.exception("attempt_broken")
+    except Exception:  # the edge of an attempt: its worker lives on, its lease ends by itself
+        log.exception("attempt_not_settled")
     story = attempt.story
     log.info(
         "attempt_ended",
@@ -98,8 +105,11 @@ async def run_attempt(claimed: ClaimedAttempt, tools: Tools, halt: Halt) -> None
 
 
 class _Attempt:
-    def __init__(self, claimed: ClaimedAttempt, tools: Tools, halt: Halt) -> None:
+    def __init__(
+        self, claimed: ClaimedAttempt, tools: Tools, halt: Halt, log: structlog.stdlib.BoundLogger
+    ) -> None:
         self._claimed = claimed
+        self._log = log
         self._submitted = claimed.submitted
         self._tools = tools
         self._halt = halt
@@ -115,66 +125,62 @@ class _Attempt:
                 )
                 outcome = await self._outcome(workspace)
             except (PreparationFailed, SecretsUnreadable, CommandNotStarted) as error:
-                outcome = Failed(None, _printable(str(error)))
-            if outcome is not None:
-                await self._settle(outcome)
+                outcome = Failed(None, _printable(error.detail))
+            except _Lost:
+                return
+            except Exception as error:  # noqa: BLE001  the edge of an attempt: its worker lives on
+                self._log.exception("attempt_broken")
+                outcome = Failed(None, f"the worker failed: {type(error).__name__}")
+            await self._settle(outcome)
         finally:
             if workspace is not None:
                 await _clean(workspace)
 
-    async def _outcome(self, workspace: Workspace) -> Outcome | None:
-        """Prepare, start and execute; None when the attempt is not ours any more."""
+    async def _outcome(self, workspace: Workspace) -> Outcome:
+        """Prepare, start and execute. Raises _Lost."""
         try:
-            command, log = await self._prepare(workspace)
+            command, output = await self._prepare(workspace)
         except Halted:
             return self._halted(None)
         if self._halt.is_asked:
             return self._halted(None)
-        if not await self._start():
-            return None
-        return await self._execute(command, log)
+        await self._start()
+        return await self._execute(command, output)
 
     async def _prepare(self, workspace: Workspace) -> tuple[Command, AttemptLog]:
         """Bring the source, open the secrets, build the environment."""
         submitted, key = self._submitted, self._claimed.key
-        secrets = await self._tools.coordinator.open_secrets(self._claimed)
-        place = Place(workspace, self._tools.settings.copy_roots, mark_of(*key))
-        with _Deadline(self._halt, submitted.timeout_seconds, self._tools.settings.grace_seconds):
+        coordinator, settings = self._tools.coordinator, self._tools.settings
+        secrets = await self._reached(lambda: coordinator.open_secrets(self._claimed))
+        place = Place(workspace, settings.copy_roots, mark_of(*key))
+        with self._deadline():
             await fetch_source(submitted, place, self._halt)
         environment = environment_of(
             key=key,
-            worker_id=self._tools.coordinator.worker_id,
+            worker_id=coordinator.worker_id,
             submitted=submitted,
             secrets=secrets,
             workspace=workspace,
         )
-        self.story.prepared_seconds = round(time.monotonic() - self.story.began, 4)
+        argv = _argv_of(submitted.job_command, workspace)
         cwd = workspace.path_of(submitted.job_dir)
-        argv = await asyncio.to_thread(_argv_of, submitted.job_command, workspace)
-        log = AttemptLog(self._tools.coordinator, key, secrets.values(), self._halt)
-        return Command(argv, cwd, environment, mark_of(*key)), log
+        self.story.prepared_seconds = round(time.monotonic() - self.story.began, 4)
+        output = AttemptLog(coordinator, key, secrets.values(), self._halt)
+        return Command(argv, cwd, environment, mark_of(*key)), output
 
-    async def _start(self) -> bool:
-        """Record the start; False when the attempt is not ours any more."""
-        while not self._is_lost():
-            try:
-                await self._tools.coordinator.start(self._claimed.key)
-            except CoordinatorUnavailable:
-                await _pause()
-            except CommandRejected:
-                return False
-            else:
-                return True
-        return False
+    async def _start(self) -> None:
+        """Record the start. Raises _Lost: the command must not run."""
+        try:
+            await self._reached(lambda: self._tools.coordinator.start(self._claimed.key))
+        except CommandRejected as error:
+            raise _Lost from error
 
-    async def _execute(self, command: Command, log: AttemptLog) -> Outcome | None:
+    async def _execute(self, command: Command, output: AttemptLog) -> Outcome:
         """Run the command within its time; all that it printed is sent when this returns."""
-        with _Deadline(
-            self._halt, self._submitted.timeout_seconds, self._tools.settings.grace_seconds
-        ):
-            ended = await self._tools.runner.run(command, log, self._halt)
-        await log.finish()
-        self.story.log_bytes = log.bytes
+        with self._deadline():
+            ended = await self._tools.runner.run(command, output, self._halt)
+        await output.finish()
+        self.story.log_bytes = output.bytes
         self.story.exit_code = ended.exit_code
         if ended.was_halted or self._is_lost():
             return self._halted(ended.exit_code)
@@ -182,8 +188,8 @@ class _Attempt:
             return Completed()
         return Failed(ended.exit_code, _words_of(ended.exit_code))
 
-    def _halted(self, exit_code: int | None) -> Outcome | None:
-        """Return the outcome of an attempt that was asked to stop."""
+    def _halted(self, exit_code: int | None) -> Outcome:
+        """Return the outcome of an attempt that was asked to stop. Raises _Lost."""
         match self._halt.reason:
             case HaltReason.DRAIN:
                 return Released("the worker stops")
@@ -193,24 +199,34 @@ class _Attempt:
             case HaltReason.CANCEL:
                 return Cancelled(exit_code)
             case HaltReason.LOST | None:
-                return None
+                raise _Lost
             case _:
                 assert_never(self._halt.reason)
 
     async def _settle(self, outcome: Outcome) -> None:
-        """Report the outcome until it is taken, refused, or the lease is lost."""
+        """Report the outcome, if it still counts."""
+        try:
+            await self._reached(lambda: self._tools.coordinator.finish(self._claimed.key, outcome))
+        except _Lost:
+            return
+        except CommandRejected as error:
+            self.story.error = f"refused: {error.detail}"
+            return
+        self.story.outcome = type(outcome).__name__.lower()
+        self.story.error = getattr(outcome, "error", None)
+
+    async def _reached(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the coordinator until it answers. Raises _Lost when the lease is over before."""
         while not self._is_lost():
-            try:
-                await self._tools.coordinator.finish(self._claimed.key, outcome)
-            except CoordinatorUnavailable:
-                await _pause()
-            except CommandRejected as error:
-                self.story.error = f"refused: {error.detail}"
-                return
-            else:
-                self.story.outcome = type(outcome).__name__.lower()
-                self.story.error = getattr(outcome, "error", None)
-                return
+            with contextlib.suppress(CoordinatorUnavailable):
+                return await ask()
+            await asyncio.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  jitter
+        raise _Lost
+
+    def _deadline(self) -> "_Deadline":
+        return _Deadline(
+            self._halt, self._submitted.timeout_seconds, self._tools.settings.grace_seconds
+        )
 
     def _is_lost(self) -> bool:
         return self._halt.reason is HaltReason.LOST
@@ -254,10 +270,6 @@ def _words_of(exit_code: int) -> str:
 def _printable(text: str) -> str:
     """Return text that PostgreSQL and JSON can hold."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-
-async def _pause() -> None:
-    await asyncio.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  jitter
 
 
 async def _clean(workspace: Workspace) -> None:

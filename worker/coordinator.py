@@ -30,7 +30,8 @@ class SecretsUnreadable(Exception):  # noqa: N818  as above
     """The sealed value `name` cannot be opened by this worker."""
 
     def __init__(self, name: str, detail: str) -> None:
-        super().__init__(f"the secret value of {name} cannot be opened: {detail}")
+        self.detail = f"the secret value of {name} cannot be opened: {detail}"
+        super().__init__(self.detail)
         self.name = name
 
 

@@ -3,6 +3,7 @@
 It decides nothing: the read tables suggest, the rules decide, and the log says who was first.
 """
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -66,6 +67,7 @@ from reactorcide.worker.settings import WorkerSettings
 
 _APPEND_CONNECTIONS: Final = 2
 _READ_CONNECTIONS: Final = 4
+_CLOSE_SECONDS: Final = 5.0
 
 T = TypeVar("T")
 
@@ -274,6 +276,15 @@ def _our_errors() -> Iterator[None]:
         raise CoordinatorUnavailable(error.detail) from error
 
 
+async def _close(pool: Pool) -> None:
+    """Close the pool, politely unless that takes long."""
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
 @asynccontextmanager
 async def open_coordinator(
     settings: WorkerSettings, database: Database, sealer: Sealer | None
@@ -284,7 +295,7 @@ async def open_coordinator(
     """
     async with AsyncExitStack() as stack:
         pool = await database.create_pool(1, _READ_CONNECTIONS)
-        stack.push_async_callback(pool.close)
+        stack.push_async_callback(_close, pool)
         write = await stack.enter_async_context(Appender(database, jobs.rows, _APPEND_CONNECTIONS))
         doorbell = await stack.enter_async_context(
             Doorbell(database, ("jobs", "control", "events"))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from reactorcide.worker.child import Child, Pipe, spawn
 from reactorcide.worker.halt import Halt
-from reactorcide.worker.process_tree import ProcessTree, adopt_orphans
+from reactorcide.worker.process_tree import ProcessTree, adopt_orphans, children
 from reactorcide.worker.runner import Command, CommandNotStarted, Exit, Output, Stream
 
 _DEATH_SECONDS: Final = 5.0
@@ -29,16 +29,17 @@ class ProcessRunner:
 
     async def run(self, command: Command, output: Output, halt: Halt) -> Exit:
         """Run in a session of its own; see `Runner.run`."""
+        before = children()
         try:
             child = spawn(command.argv, command.cwd, command.environment)
         except (OSError, ValueError) as error:
             raise CommandNotStarted(_reason_of(error)) from error
-        tree = ProcessTree(child.pid, command.mark)
+        tree = ProcessTree(child.pid, command.mark, before)
         pumps = asyncio.gather(
             _pump("stdout", child.stdout, output), _pump("stderr", child.stderr, output)
         )
         try:
-            was_halted = await _until_ended(child, tree, halt)
+            was_halted = await _until_ended(child, tree, halt, pumps)
             await _destroy(child, tree)
             child.stdout.cut()
             child.stderr.cut()
@@ -58,21 +59,26 @@ async def _pump(stream: Stream, pipe: Pipe, output: Output) -> None:
         await asyncio.sleep(0)  # a command that never pauses must not keep the loop to itself
 
 
-async def _until_ended(child: Child, tree: ProcessTree, halt: Halt) -> bool:
-    """Wait for the command's end, or see to it; return whether it was halted."""
+async def _until_ended(
+    child: Child, tree: ProcessTree, halt: Halt, pumps: "asyncio.Future[Any]"
+) -> bool:
+    """Wait for the command's end, or see to it; return whether it was halted.
+
+    Raises what the output raises.
+    """
     ended = asyncio.create_task(child.wait())
     asked = asyncio.create_task(halt.wait())
     try:
-        done: set[asyncio.Task[None]] = set()
-        while not done:
-            done, _ = await asyncio.wait(
-                {ended, asked}, timeout=_REAP_SECONDS, return_when=asyncio.FIRST_COMPLETED
-            )
+        while not (ended.done() or asked.done()):
+            watched = {ended, asked} if pumps.done() else {ended, asked, pumps}
+            await asyncio.wait(watched, timeout=_REAP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if pumps.done():
+                pumps.result()
             tree.reap_orphans()
     finally:
         ended.cancel()
         asked.cancel()
-    if ended in done:
+    if child.has_ended:
         return False
     await _stop(child, tree, halt)
     return True

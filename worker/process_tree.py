@@ -48,23 +48,29 @@ def adopt_orphans() -> bool:
     return not failed
 
 
-def children() -> set[int]:
-    """Return the pids of this process's children, dead ones too. Empty without /proc."""
-    pids: set[int] = set()
-    for path in _PROC.glob("self/task/*/children"):
-        with contextlib.suppress(OSError):
-            pids.update(map(int, path.read_text().split()))
-    return pids
+def children() -> frozenset[int]:
+    """Return the pids of this process's children, dead ones too. Empty without /proc.
+
+    Those of its first thread: the kernel gives it the orphans (find_new_reaper in exit.c).
+    """
+    try:
+        text = (_PROC / f"self/task/{os.getpid()}/children").read_text()
+    except OSError:
+        return frozenset()
+    return frozenset(map(int, text.split()))
 
 
 class ProcessTree:
     """The descendants of the command `leader`, which leads a session of its own."""
 
-    def __init__(self, leader: int, mark: Iterable[str]) -> None:
-        """`mark`: `NAME=value` entries that together stand in no other environment."""
+    def __init__(self, leader: int, mark: Iterable[str], children_before: frozenset[int]) -> None:
+        """`mark`: `NAME=value` entries that together stand in no other environment.
+
+        `children_before`: those that this process had before it bore the leader.
+        """
         self._leader = leader
         self._mark = frozenset(entry.encode() for entry in mark)
-        self._children_before = children()
+        self._children_before = children_before
 
     def has_left_nothing(self) -> bool:
         """Whether surely nothing is left, told without looking at every process.
@@ -112,7 +118,7 @@ class ProcessTree:
         self.reap_orphans()
         return set()
 
-    def _orphans(self) -> set[int]:
+    def _orphans(self) -> frozenset[int]:
         """Return the children of ours that we did not bear, as far as they are new."""
         return children() - self._children_before - UNREAPED
 

@@ -52,8 +52,9 @@ async def fetch_source(submitted: JobSubmitted, place: Place, halt: Halt) -> Non
     target = place.workspace.path_of(submitted.code_dir)
     match submitted.source_type:
         case "none":
-            await asyncio.to_thread(_make, target)
-            await asyncio.to_thread(_make, place.workspace.path_of(submitted.job_dir))
+            for path in {target, place.workspace.path_of(submitted.job_dir)}:
+                if path != place.workspace.source:
+                    await asyncio.to_thread(_make, path)
         case "git":
             await _clone(submitted, target, place, halt)
         case "copy":

@@ -54,6 +54,7 @@ class Worker:
         self._beat_held = asyncio.Event()
         self._beaten_at = float("-inf")
         self._released = asyncio.Event()
+        self._claim_failed = False
 
     def release(self) -> None:
         """Give back what runs, now: for the second signal, once `stop` is set."""
@@ -114,10 +115,14 @@ class Worker:
 
     async def _claim(self, slots: int) -> Claim:
         try:
-            return await self._coordinator.claim(slots)
+            claim = await self._coordinator.claim(slots)
         except CoordinatorUnavailable as error:
-            _log.warning("claim_failed", detail=error.detail)
+            if not self._claim_failed:
+                _log.warning("claim_failed", detail=error.detail)
+            self._claim_failed = True
             return Claim((), has_more=False, next_due_seconds=_RETRY_SECONDS)
+        self._claim_failed = False
+        return claim
 
     async def _wait_for_work(self, next_due_seconds: float | None) -> None:
         """Wait for a ring; look anyway when something is due, or it was quiet for long."""

@@ -34,6 +34,11 @@ class Workspace:
     root: Path
 
     @property
+    def source(self) -> Path:
+        """Where the source goes and the command runs, unless the job says otherwise."""
+        return self.root / "job" / "src"
+
+    @property
     def artifacts(self) -> Path:
         """Where the job puts what it leaves."""
         return self.root / "artifacts"
@@ -57,8 +62,8 @@ def make_workspace(parent: Path) -> Workspace:
     try:
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         workspace = Workspace(Path(tempfile.mkdtemp(prefix="job-", dir=parent.resolve())))
-        for path in (workspace.root / "job", workspace.artifacts, workspace.temporary):
-            path.mkdir()
+        for path in (workspace.source, workspace.artifacts, workspace.temporary):
+            path.mkdir(parents=True)
     except OSError as error:
         detail = f"no workspace could be made in {parent}: {error.strerror}"
         raise PreparationFailed(detail) from error

@@ -23,7 +23,7 @@ from reactorcide.worker.workspace import (
 def workspace(tmp_path: Path) -> Workspace:
     """A fresh workspace with an empty source."""
     made = make_workspace(tmp_path / "workspaces")
-    made.path_of("/job/src").mkdir()
+    assert made.path_of("/job/src") == made.source
     return made
 
 

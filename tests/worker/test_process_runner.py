@@ -279,3 +279,25 @@ async def test_one_commands_end_spares_the_others(tmp_path: Path) -> None:
     halt.ask(HaltReason.CANCEL, 0)
     await other
     assert not lives(pid)
+
+
+class Refusing:
+    """Takes nothing."""
+
+    async def write(self, _stream: Stream, _data: bytes) -> None:
+        """Refuse."""
+        raise BufferError
+
+
+async def test_an_output_that_refuses_ends_the_command(tmp_path: Path) -> None:
+    """It is not left to wait for somebody to read what it prints."""
+    refused = command("echo $$ > pid; echo x; exec sleep 300", tmp_path)
+    with pytest.raises(BufferError):
+        await asyncio.wait_for(ProcessRunner().run(refused, Refusing(), Halt()), 10)
+    assert not lives(int((tmp_path / "pid").read_text()))
+
+
+async def test_a_command_may_close_its_outputs_and_go_on(tmp_path: Path) -> None:
+    """Its end is its end, not the end of what it prints."""
+    ended, _ = await run("exec >&- 2>&-; sleep 0.1; exit 5", tmp_path)
+    assert ended == Exit(5, was_halted=False)

@@ -115,7 +115,7 @@ async def test_what_git_cannot_bring_is_a_clear_failure(
     workspace: Workspace, roots: Path, repository: Path, fields: dict[str, str], words: str
 ) -> None:
     """Nothing asks for a password, none is in the reason, and nothing else is run."""
-    wanted = {"source_type": "git", "git_url": repository.as_uri(), **fields}
+    wanted: dict[str, Any] = {"source_type": "git", "git_url": repository.as_uri(), **fields}
     with pytest.raises(PreparationFailed, match=words) as failure:
         await fetch(workspace, roots, **wanted)
     assert "hunter2" not in failure.value.detail
