@@ -7,11 +7,23 @@ from typing import Final
 from reactorcide.cli import exits
 from reactorcide.cli.exits import Stop
 from reactorcide.cli.postgres_binaries import EmbeddedPostgresError
+from reactorcide.eventstore.codec import CodecError
 from reactorcide.eventstore.database import DatabaseError
 from reactorcide.eventstore.domain.errors import AlreadyTaken, CommandRejected, NotFound, NotLegal
 from reactorcide.migrations.schema import MigrationError
+from reactorcide.projections.projection import UnknownProjection
+from reactorcide.projections.rebuild import RebuildUnderWay, TableBusy
 
-OURS: Final = (EmbeddedPostgresError, MigrationError, DatabaseError, CommandRejected)
+OURS: Final = (
+    EmbeddedPostgresError,
+    MigrationError,
+    DatabaseError,
+    CommandRejected,
+    CodecError,
+    UnknownProjection,
+    RebuildUnderWay,
+    TableBusy,
+)
 
 
 @contextmanager
@@ -23,19 +35,29 @@ def told() -> Iterator[None]:
         first = _first(error)
         if not isinstance(first, OURS):
             raise
-        raise Stop(_code_of(first), "; ".join(str(first).splitlines())) from None
+        raise Stop(_code_of(first), "; ".join(_text_of(first).splitlines())) from None
 
 
 def _code_of(error: BaseException) -> int:
     match error:
-        case NotFound():
+        case NotFound() | UnknownProjection():
             return exits.NOT_FOUND
-        case NotLegal() | AlreadyTaken():
+        case NotLegal() | AlreadyTaken() | RebuildUnderWay():
             return exits.CONFLICT
         case CommandRejected():
             return exits.DENIED
         case _:
             return exits.UNAVAILABLE
+
+
+def _text_of(error: BaseException) -> str:
+    match error:
+        case RebuildUnderWay():
+            return f"somebody else is rebuilding {error}"
+        case TableBusy():
+            return f"long transactions kept the table busy all the time: {error}"
+        case _:
+            return str(error)
 
 
 def _first(error: BaseException) -> BaseException:

@@ -14,6 +14,7 @@ from reactorcide.cli.options import (
     read_settings,
 )
 from reactorcide.cli.output import note, show_list, show_record
+from reactorcide.eventstore.domain.access import SCOPES
 
 COLUMNS: Final = (
     "token_id",
@@ -35,7 +36,14 @@ def token() -> None:
 @click.option("--user", "username", required=True, metavar="NAME", help="Made when missing.")
 @role_option
 @click.option("--name", default="command line", show_default=True, help="What it is for.")
-@click.option("--scope", "scopes", multiple=True, metavar="S", help="Repeatable. [default: all]")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(SCOPES),
+    multiple=True,
+    metavar="SCOPE",
+    help="Repeatable. [default: all that the user's roles allow]",
+)
 @click.option("--expires-in", type=DURATION, metavar="30d", help="[default: 90d]")
 @output_option
 @database_options

@@ -8,9 +8,9 @@ import click
 from reactorcide.cli.client import Client, segment
 from reactorcide.cli.options import client_command, database_options, output_option, read_settings
 from reactorcide.cli.output import show_list, show_record
+from reactorcide.eventstore.domain.access import ROLES
 
 COLUMNS: Final = ("user_id", "username", "email", "roles", "is_active", "created_at")
-ROLES: Final = ("user", "auditor", "operator", "admin")
 
 role_option: Final = click.option(
     "--role", "roles", type=click.Choice(ROLES), multiple=True, help="Repeatable. [default: user]"

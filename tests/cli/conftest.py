@@ -32,10 +32,4 @@ def stack(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
             running(program.start("worker", "--concurrency", "4")),
         ):
             token = program.json("token", "create", "--user", "root", "--role", "admin")["token"]
-            yield Program(home).having(API_URL=url, API_TOKEN=token)
-
-
-@pytest.fixture(scope="session")
-def stack_database(stack: Program) -> Program:
-    """The command on the database of `stack`."""
-    return stack
+            yield program.having(API_URL=url, API_TOKEN=token)

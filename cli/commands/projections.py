@@ -1,0 +1,89 @@
+"""`reactorcide projections`: list, rebuild and verify the read tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from reactorcide.cli import exits
+from reactorcide.cli.options import database_options, output_option, read_settings
+from reactorcide.cli.output import note, show_list
+
+COLUMNS: Final = ("name", "kind", "stream_type", "events", "position")
+REBUILT_COLUMNS: Final = ("name", "rows", "events", "position", "differed", "seconds", "digest")
+VERIFIED_COLUMNS: Final = ("name", "rows", "events", "position", "is_equal", "seconds", "digest")
+
+
+@click.group()
+def projections() -> None:
+    """List, rebuild and verify the read tables, all of which are folds of the log."""
+
+
+@projections.command("list")
+@output_option
+@database_options
+def list_projections(output: str, **flags: str | None) -> None:
+    """List them, with the events that make each."""
+    from reactorcide.cli import rebuilding
+
+    _show(output, _with_database(flags, rebuilding.list_all), COLUMNS)
+
+
+@projections.command()
+@click.argument("name", required=False)
+@click.option("--all", "is_all", is_flag=True, help="All of them, one after the other.")
+@output_option
+@database_options
+def rebuild(name: str | None, output: str, *, is_all: bool, **flags: str | None) -> None:
+    """Make the table of NAME anew from the log, while everybody goes on working."""
+    from reactorcide.cli import rebuilding
+
+    if (name is None) != is_all:
+        message = "give the name of one, or --all"
+        raise click.UsageError(message)
+    reports = _with_database(flags, rebuilding.rebuild_some, name)
+    _show(output, reports, REBUILT_COLUMNS)
+
+
+@projections.command()
+@click.argument("name", required=False)
+@output_option
+@database_options
+def verify(name: str | None, output: str, **flags: str | None) -> None:
+    """Compare the table of NAME, or all of them, with the log; exit 1 when one differs."""
+    from reactorcide.cli import rebuilding
+
+    reports = _with_database(flags, rebuilding.verify_some, name)
+    _show(output, reports, VERIFIED_COLUMNS)
+    for report in reports:
+        for difference in report["differences"]:
+            columns = ", ".join(difference["columns"])
+            note(f"{report['name']} {difference['key']}: {difference['kind']} {columns}".rstrip())
+    if not all(report["is_equal"] for report in reports):
+        exits.end_with(exits.UNEQUAL)
+
+
+def _with_database(flags: Mapping[str, str | None], work: Any, *names: str | None) -> Any:
+    """Do some of `rebuilding`'s work; `names` holds None or a name where it is about some."""
+    import asyncio
+
+    from reactorcide.cli import rebuilding
+    from reactorcide.cli.failures import told
+    from reactorcide.cli.local import database_of
+
+    settings = read_settings(**flags)
+    with told():
+        about = [rebuilding.chosen(name) for name in names]
+        with database_of(settings) as uri:
+            return asyncio.run(work(uri, *about))
+
+
+def _show(output: str, records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    envelope = {
+        "projections": records,
+        "total": len(records),
+        "limit": len(records),
+        "offset": 0,
+        "next_cursor": None,
+    }
+    show_list(output, envelope, "projections", columns)

@@ -1,0 +1,87 @@
+"""Lists, rebuilds and verifies read tables, one after the other, and reports as plain records."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from reactorcide.cli.progress import Progress
+from reactorcide.eventstore.database import Database
+from reactorcide.migrations.schema import check_schema
+from reactorcide.projections import rebuild, replay, verify
+from reactorcide.projections.projection import REGISTRY, Projection, named
+
+
+def chosen(name: str | None) -> Sequence[Projection]:
+    """Return the projection of this name, all for None. Raises UnknownProjection."""
+    return REGISTRY if name is None else (named(name),)
+
+
+async def list_all(uri: str) -> list[dict[str, Any]]:
+    """Return each projection with the events that make it."""
+    await check_schema(uri)
+    connection = await Database(uri).connect()
+    try:
+        found = [(one, *await replay.count(connection, one)) for one in REGISTRY]
+    finally:
+        await connection.close()
+    return [
+        {
+            "name": one.name,
+            "kind": "inline",
+            "stream_type": one.stream_type,
+            "events": events,
+            "position": position,
+        }
+        for one, events, position in found
+    ]
+
+
+async def rebuild_some(uri: str, projections: Sequence[Projection]) -> list[dict[str, Any]]:
+    """Rebuild them; return what each rebuild did."""
+    await check_schema(uri)
+    reports = []
+    for one in projections:
+        progress = Progress(f"rebuilding {one.name}")
+        try:
+            made = await rebuild.rebuild(Database(uri), one, progress)
+        finally:
+            progress.end()
+        reports.append(
+            {
+                "name": made.name,
+                "rows": made.rows,
+                "events": made.events,
+                "position": made.position,
+                "differed": made.differed,
+                "seconds": round(made.seconds, 3),
+                "digest": made.digest,
+            }
+        )
+    return reports
+
+
+async def verify_some(uri: str, projections: Sequence[Projection]) -> list[dict[str, Any]]:
+    """Verify them; return how each compares with the log."""
+    await check_schema(uri)
+    reports = []
+    for one in projections:
+        progress = Progress(f"verifying {one.name}")
+        try:
+            seen = await verify.verify(Database(uri), one, progress)
+        finally:
+            progress.end()
+        reports.append(
+            {
+                "name": seen.name,
+                "rows": seen.rows,
+                "events": seen.events,
+                "position": seen.position,
+                "is_equal": not seen.differences,
+                "seconds": round(seen.seconds, 3),
+                "digest": seen.digest,
+                "differences": [
+                    {"key": str(row.key), "kind": row.kind, "columns": list(row.columns)}
+                    for row in seen.differences
+                ],
+            }
+        )
+    return reports
