@@ -1,12 +1,15 @@
 """A worker takes jobs, runs them, and says truly what became of them."""
 
 import asyncio
+import contextlib
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.database import Database, DatabaseUnavailable
 from reactorcide.eventstore.domain.job import Status
+from reactorcide.tests.conftest import Connection
 from reactorcide.tests.worker.jobs_at_work import SEALER, Desk, eventually, settings_for, working
 
 
@@ -329,3 +332,32 @@ async def test_the_worker_is_on_the_list_of_workers(
         status = "SELECT status FROM workers WHERE worker_id = $1"
         assert await desk.pool.fetchval(status, worker_id) == "active"
     assert await desk.pool.fetchval(status, worker_id) == "stopped"
+
+
+async def test_a_worker_outlives_its_connections(
+    database: Database, desk: Desk, connection: Connection, tmp_path: Path
+) -> None:
+    """Output and outcome of what ran meanwhile arrive, and new work is taken."""
+    async with working(database, settings_for(tmp_path, poll_seconds=0.5)):
+        job_id = await desk.submit("echo one; while [ ! -f go ]; do sleep 0.01; done; echo two")
+        await desk.prints(job_id, b"one\n")
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        (src,) = (tmp_path / "workspaces").glob("*/job/src")
+        (src / "go").touch()
+
+        async def is_completed() -> bool:
+            sql = "SELECT status FROM jobs WHERE job_id = $1"
+            return await connection.fetchval(sql, job_id) == "completed"
+
+        await eventually(is_completed)
+        assert await desk.log(job_id) == b"one\ntwo\n"
+
+        async def submitted() -> UUID | None:
+            with contextlib.suppress(DatabaseUnavailable):
+                return await desk.submit()
+            return None
+
+        assert (await desk.ends(await eventually(submitted))).state.status is Status.COMPLETED
