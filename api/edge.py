@@ -111,7 +111,7 @@ def _sending(exchange: Exchange, send: Send) -> Send:
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            exchange.status = message["status"]
+            exchange.status = int(message["status"])
             message["headers"] = _headers_of(message["headers"], exchange)
         await send(message)
 

@@ -129,7 +129,8 @@ def _query_of(model: type[BaseModel] | None, request: Request) -> BaseModel | No
     values: dict[str, Any] = {}
     for key, value in request.query_params.multi_items():
         if "\0" in key or "\0" in value:
-            raise invalid_field("/", "null_character", "A null character is not allowed")
+            pointer = pointer_of((key.replace("\0", "\ufffd"),))
+            raise invalid_field(pointer, "null_character", "A null character is not allowed")
         head, dot, rest = key.partition(".")
         place, name = (values.setdefault(head, {}), rest) if dot else (values, key)
         if not isinstance(place, dict) or name in place:

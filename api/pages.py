@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from reactorcide.api.fields import RequestModel
@@ -41,6 +41,14 @@ class PageQuery(RequestModel):
     limit: Annotated[QueryInt, Field(ge=1, le=200)] = 50
     offset: Annotated[QueryInt, Field(ge=0)] = 0
     cursor: Annotated[str, AfterValidator(_cursor)] | None = None
+
+    @field_validator("cursor")
+    @classmethod
+    def _cursor_alone(cls, cursor: str | None, info: ValidationInfo) -> str | None:
+        if cursor is not None and info.data.get("offset"):
+            code = "cursor"
+            raise PydanticCustomError(code, "Must not come together with an offset")
+        return cursor
 
     def page(self) -> Page:
         """Return it as the read side takes it."""
