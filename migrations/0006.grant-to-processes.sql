@@ -15,7 +15,11 @@ BEGIN
     END IF;
     -- Two databases of one cluster migrated at once update the same catalogue rows.
     PERFORM pg_advisory_xact_lock(hashtext('reactorcide_app'));
-    IF NOT pg_has_role(current_user, 'reactorcide_app', 'MEMBER') THEN
+    -- From 16 on who creates a role is a member of it, but may not act as it.
+    IF NOT pg_has_role(
+        current_user, 'reactorcide_app',
+        CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END
+    ) THEN
         BEGIN
             EXECUTE format('GRANT reactorcide_app TO %I', current_user);
         EXCEPTION WHEN insufficient_privilege THEN
