@@ -16,13 +16,17 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class BrokenAnswerError(OSError):
-    """What came is no HTTP, or ended before its end."""
+    """The answer, or the wait for it, ended before its end."""
+
+
+class NoHttpError(OSError):
+    """What came is no HTTP, or what was to be sent can't be."""
 
 
 class Connection:
     """Connects when first used. One exchange at a time: read an answer before the next request.
 
-    Everything raises OSError (TimeoutError, BrokenAnswerError) and is of no use after that.
+    What fails raises OSError (TimeoutError, BrokenAnswerError, NoHttpError); close it then.
     """
 
     def __init__(self, scheme: str, host: str, port: int | None) -> None:
@@ -42,7 +46,7 @@ class Connection:
             lines.append(f"Content-Length: {len(content)}")
         if any(not line.isprintable() for line in lines):
             message = "a header or path can't hold control characters"
-            raise BrokenAnswerError(message)
+            raise NoHttpError(message)
         head = "\r\n".join([*lines, "", ""]).encode()
         connected = self._connected(seconds)
         connected.sendall(head + content)
@@ -117,7 +121,7 @@ class Incoming:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             message = "the answer is no HTTP"
-            raise BrokenAnswerError(message) from error
+            raise NoHttpError(message) from error
 
     # What the parser calls
 
