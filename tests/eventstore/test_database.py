@@ -116,7 +116,7 @@ async def test_a_pooled_connection_comes_back_without_a_query(
         last = "SELECT query FROM pg_stat_activity WHERE pid = $1"
 
         async def is_idle() -> bool:
-            return await connection.fetchval(last, pid) == "SELECT 'last words'"
+            return bool(await connection.fetchval(last, pid) == "SELECT 'last words'")
 
         await until(is_idle)
         async with pool.acquire() as lent:
