@@ -350,7 +350,7 @@ async def test_a_worker_outlives_its_connections(
 
         async def is_completed() -> bool:
             sql = "SELECT status FROM jobs WHERE job_id = $1"
-            return await connection.fetchval(sql, job_id) == "completed"
+            return bool(await connection.fetchval(sql, job_id) == "completed")
 
         await eventually(is_completed)
         assert await desk.log(job_id) == b"one\ntwo\n"
