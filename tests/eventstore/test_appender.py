@@ -240,3 +240,28 @@ async def test_a_call_larger_than_a_batch_stays_whole(appender: Appender[str], r
     )
     assert [len(answer) for answer in results] == [1, 1500, 1]
     assert 1500 in rows.batches
+
+
+async def test_a_deadlock_is_tried_again(database: Database, connection: Connection) -> None:
+    """PostgreSQL picked this statement to break a ring: the next time it goes through."""
+    await connection.execute("""
+        CREATE SEQUENCE tries;
+        CREATE FUNCTION refused_once() RETURNS timestamptz SECURITY DEFINER LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('tries') = 1 THEN
+                RAISE EXCEPTION 'in a ring' USING ERRCODE = 'deadlock_detected';
+            END IF;
+            RETURN now();
+        END $$;""")
+    ring = ", held AS (INSERT INTO worker_beats SELECT stream_id, refused_once() FROM first)"
+    async with Appender[str](database, lambda _changes: InlineRows(ring, ()), 1) as appender:
+        (result,) = await appender.append([a_unit(new_id())])
+    assert isinstance(result, Appended)
+    assert await connection.fetchval("SELECT last_value FROM tries") == 2
+
+
+async def test_a_database_that_is_not_there_is_said_at_once(rows: Rows) -> None:
+    """Entering fails like any other connection."""
+    with pytest.raises(DatabaseUnavailable):
+        async with Appender(Database("postgresql://nobody@127.0.0.1:1/nowhere"), rows):
+            pass

@@ -286,6 +286,19 @@ async def test_inline_rows_are_there_exactly_when_the_events_are(connection: Con
         assert [tuple(row) for row in shown] == [(held, "a")]
 
 
+async def test_a_row_that_must_be_unique_refuses_the_whole_statement(
+    connection: Connection,
+) -> None:
+    """A violation in a projection's table is no conflict of a stream: it is raised."""
+    await connection.execute("CREATE TABLE shown (name text CONSTRAINT shown_name UNIQUE)")
+    rows = InlineRows(", shown AS (INSERT INTO shown SELECT $17::text FROM first)", ("a",))
+    await append(connection, [an_append(new_id(), 0)], rows)
+    refused = new_id()
+    with pytest.raises(asyncpg.UniqueViolationError, match="shown_name"):
+        await append(connection, [an_append(refused, 0)], rows)
+    assert await read_stream(connection, refused) == []
+
+
 async def test_an_append_is_dated_by_its_transaction(connection: Connection) -> None:
     """All that one transaction records says the same time: the database's, not Python's."""
     async with connection.transaction():
