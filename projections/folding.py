@@ -1,6 +1,6 @@
-"""Folds a stream's events into one row. Pure: no clock, no randomness, no I/O."""
+"""Folds a stream's facts into one row. Pure: no clock, no randomness, no I/O."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 from uuid import UUID
@@ -14,24 +14,26 @@ R = TypeVar("R")
 S = TypeVar("S")
 E = TypeVar("E", bound=Event)
 
-Applied: TypeAlias = Callable[[R | None, UUID, datetime, E], R]
-"""A row (None before the first event), its stream, when, and what happened; the row after it."""
+Fact: TypeAlias = tuple[datetime, E]
+"""What happened, and when it was recorded."""
+Folded: TypeAlias = Callable[[UUID, Sequence[Fact[E]]], R]
+"""From a stream's id and all its facts, one at least, to its row."""
 
 
-def fold(applied: Applied[R, E], recorded: Iterable[RecordedEvent]) -> R | None:
+def facts_of(recorded: Iterable[RecordedEvent]) -> list[Fact[E]]:
+    """Decode recorded events. Raises CodecError."""
+    return [(one.recorded_at, decode(one)) for one in recorded]  # type: ignore[misc]  # one stream, one union of events
+
+
+def fold(folded: Folded[E, R], recorded: Iterable[RecordedEvent]) -> R | None:
     """Return the row that a stream's events make, from the first on; None without any."""
-    row: R | None = None
-    for one in recorded:
-        event: E = decode(one)  # type: ignore[assignment]  # one stream, one union of events
-        row = applied(row, one.stream_id, one.recorded_at, event)
-    return row
+    events = list(recorded)
+    return folded(events[0].stream_id, facts_of(events)) if events else None
 
 
-def after(applied: Applied[R, E], handled: Handled[S, E]) -> R:
+def after(folded: Folded[E, R], handled: Handled[S, E]) -> R:
     """Return the row as a command left it, without another read."""
-    row = fold(applied, handled.history)
-    for event in handled.events:
-        assert handled.recorded_at is not None  # noqa: S101  there are new events
-        row = applied(row, handled.stream_id, handled.recorded_at, event)
-    assert row is not None  # noqa: S101  a handled command leaves at least one event
-    return row
+    facts: list[Fact[E]] = facts_of(handled.history)
+    if handled.recorded_at is not None:
+        facts += [(handled.recorded_at, event) for event in handled.events]
+    return folded(handled.stream_id, facts)

@@ -25,11 +25,12 @@ from reactorcide.eventstore.domain.events import (
     JobStarted,
     JobSubmitted,
 )
-from reactorcide.eventstore.domain.job import FINAL, HELD, JOB, JobState, Status
+from reactorcide.eventstore.domain.job import FINAL, HELD, JOB, JobState, Status, evolve
 from reactorcide.eventstore.handle import Change, Handled
 from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import folding
+from reactorcide.projections.folding import Fact
 from reactorcide.projections.paging import ROWS_COUNTED, Listed, Page, listed
 from reactorcide.projections.sql import statements
 
@@ -85,37 +86,36 @@ class JobFilter:
 
 def fold(recorded: Iterable[RecordedEvent]) -> Job | None:
     """Return the job that its stream's events make, from the first on; None without any."""
-    return folding.fold(apply, recorded)
+    return folding.fold(folded, recorded)
 
 
 def after(handled: Handled[JobState, JobEvent]) -> Job:
     """Return the job as a command left it, without another read."""
-    return folding.after(apply, handled)
+    return folding.after(folded, handled)
 
 
-def apply(job: Job | None, job_id: UUID, at: datetime, event: JobEvent) -> Job:
-    """Return the job after one more event, recorded `at`."""
-    if job is None:
-        return Job(job_id, 1, JOB.evolve(JOB.initial, event), at, at)
-    state = JOB.evolve(job.state, event)
-    claimed_at, started_at = job.claimed_at, job.started_at
-    cancel_requested_at = job.cancel_requested_at
-    match event:
-        case JobClaimed():
-            claimed_at, started_at = at, None
-        case JobStarted():
-            started_at = at
-        case JobCancelRequested():
-            cancel_requested_at = cancel_requested_at or at
-        case _:
-            pass
-    completed_at = job.completed_at or (at if state.status in FINAL else None)
+def folded(job_id: UUID, facts: Sequence[Fact[JobEvent]]) -> Job:
+    """Return the job that all its facts make, one at least."""
+    state = JOB.initial
+    claimed_at = started_at = completed_at = cancel_requested_at = None
+    for at, event in facts:
+        state = evolve(state, event)
+        match event:
+            case JobClaimed():
+                claimed_at, started_at = at, None
+            case JobStarted():
+                started_at = at
+            case JobCancelRequested():
+                cancel_requested_at = cancel_requested_at or at
+            case _:
+                if state.status in FINAL:
+                    completed_at = at
     return Job(
         job_id,
-        job.version + 1,
+        len(facts),
         state,
-        job.created_at,
-        at,
+        facts[0][0],
+        facts[-1][0],
         claimed_at,
         started_at,
         completed_at,
@@ -188,11 +188,11 @@ def _mutable(change: Change[JobState]) -> tuple[Any, ...]:
 def _constant_of(change: Change[JobState]) -> tuple[Any, ...]:
     submitted = change.state.submitted
     assert submitted is not None  # noqa: S101  a job begins with job.submitted
-    return _constant(submitted)
+    return _constant(submitted, submitted.model_dump_json(exclude_none=True))
 
 
-def _constant(submitted: JobSubmitted) -> tuple[Any, ...]:
-    """Return what never changes in a job's row, and the JSON of job.submitted as in the log."""
+def _constant(submitted: JobSubmitted, text: str) -> tuple[Any, ...]:
+    """Return what never changes in a job's row; `text` is the event's JSON, as in the log."""
     return (
         submitted.user_id,
         submitted.name,
@@ -201,7 +201,7 @@ def _constant(submitted: JobSubmitted) -> tuple[Any, ...]:
         submitted.priority,
         submitted.unique_key,
         json.dumps(submitted.labels) if submitted.labels else "{}",
-        submitted.model_dump_json(exclude_none=True),
+        text,
     )
 
 
@@ -221,35 +221,24 @@ COLUMNS: Final = (
 )
 
 
-def values(job: Job) -> tuple[Any, ...]:
-    """Return the row of a job, in the order of COLUMNS."""
-    (
-        status,
-        submitted,
-        attempt,
-        failures,
-        lost_leases,
-        worker_id,
-        available_at,
-        cancel_grace_seconds,
-        exit_code,
-        last_error,
-    ) = job.state
-    assert submitted is not None  # noqa: S101  a job begins with job.submitted
+def values(job_id: UUID, facts: Sequence[Fact[JobEvent]], text: str) -> tuple[Any, ...]:
+    """Return the row of a job, in the order of COLUMNS; `text` is the JSON of job.submitted."""
+    job = folded(job_id, facts)
+    state = job.state
     return (
-        job.job_id,
+        job_id,
         job.version,
-        status,
-        available_at,
-        attempt,
-        failures,
-        lost_leases,
-        worker_id,
-        exit_code,
-        last_error,
-        cancel_grace_seconds,
+        state.status,
+        state.available_at,
+        state.attempt,
+        state.failures,
+        state.lost_leases,
+        state.worker_id,
+        state.exit_code,
+        state.last_error,
+        state.cancel_grace_seconds,
         *job[3:],
-        *_constant(submitted),
+        *_constant(job.submitted, text),
     )
 
 

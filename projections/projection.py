@@ -1,11 +1,13 @@
 """What can be rebuilt from the log and verified against it: the inline tables, by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 from reactorcide.eventstore.record import StreamType
 from reactorcide.projections import jobs, tokens, users, workers
+from reactorcide.projections.folding import Fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +15,7 @@ class Projection:
     """One table that is a fold of the streams of one type: a row for each stream.
 
     It is inline: its rows are written with the append, so its table is always as new as the
-    log. `apply` and `values` are pure.
+    log. `values` is pure.
     """
 
     name: str
@@ -23,17 +25,15 @@ class Projection:
     """The column that holds the stream's id; the table's primary key."""
     columns: tuple[str, ...]
     """All of the table's, in the order of `values`."""
-    apply: Callable[..., Any]
-    """See `folding.Applied`."""
-    values: Callable[[Any], tuple[Any, ...]]
-    """From what `apply` returns to the row."""
+    values: Callable[[UUID, Sequence[Fact[Any]], str], tuple[Any, ...]]
+    """From a stream's id, its facts and the JSON of the first one to the row."""
 
 
 REGISTRY: Final = (
-    Projection("jobs", "job", "job_id", jobs.COLUMNS, jobs.apply, jobs.values),
-    Projection("tokens", "token", "token_id", tokens.COLUMNS, tokens.apply, tokens.values),
-    Projection("users", "user", "user_id", users.COLUMNS, users.apply, users.values),
-    Projection("workers", "worker", "worker_id", workers.COLUMNS, workers.apply, workers.values),
+    Projection("jobs", "job", "job_id", jobs.COLUMNS, jobs.values),
+    Projection("tokens", "token", "token_id", tokens.COLUMNS, tokens.values),
+    Projection("users", "user", "user_id", users.COLUMNS, users.values),
+    Projection("workers", "worker", "worker_id", workers.COLUMNS, workers.values),
 )
 
 

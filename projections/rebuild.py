@@ -10,9 +10,10 @@ table after it: https://www.postgresql.org/docs/current/mvcc-caveats.html.
 """
 
 import asyncio
+import os
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -21,11 +22,20 @@ import asyncpg
 
 from reactorcide.eventstore.database import Connection, Database, database_errors
 from reactorcide.eventstore.horizon import safe_position
-from reactorcide.projections import table
+from reactorcide.projections import slices, table
 from reactorcide.projections.projection import Projection
-from reactorcide.projections.replay import Progress, count, replay, replay_some
+from reactorcide.projections.replay import (
+    EVERYTHING,
+    Progress,
+    Slice,
+    count,
+    replay,
+    replay_some,
+)
 from reactorcide.projections.table import Digest
 
+_EVENTS_EACH: Final = 100_000
+_PROGRAMS: Final = 4
 _PATIENCE_SECONDS: Final = 30.0
 _ROUNDS: Final = 10
 _FEW_STREAMS: Final = 200
@@ -62,8 +72,15 @@ class Rebuilt:
     seconds: float
 
 
-async def rebuild(database: Database, projection: Projection, progress: Progress) -> Rebuilt:
+async def rebuild(
+    database: Database,
+    projection: Projection,
+    progress: Progress,
+    events_each: int = _EVENTS_EACH,
+) -> Rebuilt:
     """Rebuild one table; the login must own it.
+
+    From twice `events_each` events on, several programs fold, one for each core at most.
 
     Raises RebuildUnderWay, TableBusy, CodecError, IllegalTransition and DatabaseError; the live
     table is then as it was.
@@ -73,10 +90,10 @@ async def rebuild(database: Database, projection: Projection, progress: Progress
         async with _connected(database) as reader, _connected(database) as writer:
             if not await writer.fetchval(_ONLY_ONE, projection.name):
                 raise RebuildUnderWay(projection.name)
-            rebuild = _Rebuild(reader, writer, projection)
+            rebuild = _Rebuild(database, reader, writer, projection)
             await rebuild.prepare()
             settled = await safe_position(writer, 0, _PATIENCE_SECONDS)
-            snapshot = await rebuild.fill(progress)
+            snapshot = await rebuild.fill(progress, events_each)
             await rebuild.swap(await rebuild.catch_up(settled))
     return Rebuilt(
         name=projection.name,
@@ -112,7 +129,10 @@ class _Snapshot:
 class _Rebuild:
     """The steps of one rebuild; `settled` is always a position below which all is in the table."""
 
-    def __init__(self, reader: Connection, writer: Connection, projection: Projection) -> None:
+    def __init__(
+        self, database: Database, reader: Connection, writer: Connection, projection: Projection
+    ) -> None:
+        self._database = database
         self._reader = reader
         self._writer = writer
         self._projection = projection
@@ -123,15 +143,40 @@ class _Rebuild:
         await table.run(self._writer, "drop", self._projection, self._beside)
         await table.run(self._writer, "create", self._projection, self._beside)
 
-    async def fill(self, progress: Progress) -> _Snapshot:
+    async def fill(self, progress: Progress, events_each: int) -> _Snapshot:
         """Fold a snapshot of the log into the table beside; digest both as of that snapshot."""
         async with self._reader.transaction(isolation="repeatable_read", readonly=True):
             events, position = await count(self._reader, self._projection)
-            rows = replay(self._reader, self._projection, events, progress)
-            await table.copy(self._writer, self._projection, self._beside, rows)
+            parts = min(os.cpu_count() or 1, _PROGRAMS, events // max(events_each, 1))
+            left = [EVERYTHING]
+            if parts > 1:
+                left = await self._fill_apart(parts, lambda done: progress(done, events))
+            for part in left:
+                rows = replay(self._reader, self._projection, part, events, progress)
+                await table.copy(self._writer, self._projection, self._beside, rows)
             live = await table.digest(self._reader, self._projection.name)
         new = await table.digest(self._writer, self._beside)
         return _Snapshot(events, position, live, new)
+
+    async def _fill_apart(self, parts: int, progress: Callable[[int], None]) -> list[Slice]:
+        """Fold in several programs; return the slices that this one has to fold after all.
+
+        One that failed there fails here too, and raises what is the matter.
+        """
+        done = 0
+
+        def folded(events: int) -> None:
+            nonlocal done
+            done += events
+            progress(done)
+
+        order = {
+            "projection": self._projection.name,
+            "beside": self._beside,
+            "snapshot": await self._reader.fetchval("SELECT pg_export_snapshot()"),
+        }
+        parts_of_it = await slices.cut(self._reader, self._projection, parts)
+        return await slices.fold_apart(self._database, order, parts_of_it, folded)
 
     async def catch_up(self, settled: int) -> int:
         """Fold again the streams that went on since, until few do; return what is settled now."""

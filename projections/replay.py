@@ -6,7 +6,7 @@ only reads.
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -15,22 +15,34 @@ from reactorcide.eventstore.codec import decode
 from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.domain.events import AnyEvent
 from reactorcide.eventstore.record import RecordedEvent
+from reactorcide.projections.folding import Fact
 from reactorcide.projections.projection import Projection
 
 Row: TypeAlias = tuple[Any, ...]
 Progress: TypeAlias = Callable[[int, int], None]
 """Told how many events are folded, and how many there are in all."""
 
+
+class Slice(NamedTuple):
+    """The streams from one id to another, both included."""
+
+    first: UUID
+    last: UUID
+
+
+EVERYTHING: Final = Slice(UUID(int=0), UUID(int=2**128 - 1))
+
 _EVENTS: Final = """
 SELECT stream_id, recorded_at, type, schema_version, data::text, position
-FROM events WHERE stream_type = $1 ORDER BY stream_id, version"""
+FROM events WHERE stream_type = $1 AND stream_id BETWEEN $2 AND $3
+ORDER BY stream_id, version"""
 _EVENTS_OF: Final = """
 SELECT stream_id, recorded_at, type, schema_version, data::text, position
 FROM events WHERE stream_type = $1 AND stream_id = ANY ($2::uuid[]) ORDER BY stream_id, version"""
 _COUNT: Final = """
 SELECT count(*), coalesce(max(position), 0) FROM events WHERE stream_type = $1"""
 
-_UNREAD: Final = UUID(int=0)
+_NO_STREAM: Final = UUID(int=0)
 _FETCH: Final = 4000
 _MEMO_CHARACTERS: Final = 200
 _MEMO_ENTRIES: Final = 20_000
@@ -43,15 +55,15 @@ async def count(connection: Connection, projection: Projection) -> tuple[int, in
 
 
 async def replay(
-    connection: Connection, projection: Projection, total: int, progress: Progress
+    connection: Connection, projection: Projection, part: Slice, total: int, progress: Progress
 ) -> AsyncIterator[Row]:
-    """Yield the rows of all streams, in the order of their ids.
+    """Yield the rows of the slice's streams, in the order of their ids.
 
     `connection` must be in a transaction; REPEATABLE READ, where the caller compares with
     anything else. Raises CodecError and IllegalTransition for a log that can't be folded.
     """
     done = 0
-    cursor = await connection.cursor(_EVENTS, projection.stream_type)
+    cursor = await connection.cursor(_EVENTS, projection.stream_type, *part)
     folding = _Folding(projection)
     while found := await cursor.fetch(_FETCH):
         for row in folding.over(found):
@@ -76,57 +88,48 @@ class _Folding:
 
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
-        self._last: Any = None
-        self._stream_id: UUID | None = None
+        self._stream_id = _NO_STREAM
+        self._facts: list[Fact[Any]] = []
+        self._text = ""
         self._memo: dict[tuple[str, int, str], AnyEvent] = {}
 
     def over(self, found: Iterable[asyncpg.Record]) -> Iterator[Row]:
         """Fold some more events; yield the rows of the streams that are over by now."""
-        apply, values, memo = self._projection.apply, self._projection.values, self._memo
-        last, current = self._last, self._stream_id
+        values, memo = self._projection.values, self._memo
+        facts, current = self._facts, self._stream_id
         for stream_id, recorded_at, kind, schema_version, data, position in found:
             event = memo.get((kind, schema_version, data))
             if event is None:
                 event = self._decoded(kind, schema_version, data, position, recorded_at)
             if stream_id != current:
-                if last is not None:
-                    yield values(last)
-                last, current = None, stream_id
-            last = apply(last, stream_id, recorded_at, event)
-        self._last, self._stream_id = last, current
+                if facts:
+                    yield values(current, facts, self._text)
+                facts, current = [], stream_id
+                self._text = _text_of(event, schema_version, data)
+            facts.append((recorded_at, event))
+        self._facts, self._stream_id = facts, current
 
     def rest(self) -> Iterator[Row]:
         """Yield the row of the last stream."""
-        if self._last is not None:
-            yield self._projection.values(self._last)
+        if self._facts:
+            yield self._projection.values(self._stream_id, self._facts, self._text)
 
     def _decoded(
         self, kind: str, schema_version: int, data: str, position: int, recorded_at: datetime
     ) -> AnyEvent:
         """Decode one event. Most short ones say the same as another, and are immutable."""
-        event = decode(
-            RecordedEvent(
-                position=position,
-                event_id=_UNREAD,
-                stream_type=self._projection.stream_type,
-                stream_id=_UNREAD,
-                version=0,
-                type=kind,
-                schema_version=schema_version,
-                data=data,
-                actor_type="system",
-                actor_id=None,
-                token_id=None,
-                ip=None,
-                user_agent=None,
-                request_id=None,
-                correlation_id=None,
-                causation_id=None,
-                recorded_at=recorded_at,
-            )
-        )
+        envelope = (None,) * 8  # decoding looks at no more than what stands here
+        recorded = (position, None, "job", None, 0, kind, schema_version, data, *envelope)
+        event = decode(RecordedEvent._make((*recorded, recorded_at)))
         if len(data) <= _MEMO_CHARACTERS:
             if len(self._memo) >= _MEMO_ENTRIES:
                 self._memo.clear()
             self._memo[kind, schema_version, data] = event
         return event
+
+
+def _text_of(event: AnyEvent, schema_version: int, data: str) -> str:
+    """Return the JSON of an event as it is written today."""
+    if schema_version == event.schema_version:
+        return data
+    return event.model_dump_json(exclude_none=True)

@@ -24,6 +24,7 @@ from reactorcide.eventstore.handle import Change, Handled
 from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import folding
+from reactorcide.projections.folding import Fact
 from reactorcide.projections.paging import ROWS_COUNTED, Listed, Page, listed
 from reactorcide.projections.users import User
 
@@ -118,16 +119,24 @@ class Authenticated:
 
 def fold(recorded: Iterable[RecordedEvent]) -> Token | None:
     """Return the token that its stream's events make, from the first on; None without any."""
-    return folding.fold(apply, recorded)
+    return folding.fold(folded, recorded)
 
 
 def after(handled: Handled[TokenState, TokenEvent]) -> Token:
     """Return the token as a command left it, without another read."""
-    return folding.after(apply, handled)
+    return folding.after(folded, handled)
 
 
-def apply(token: Token | None, token_id: UUID, at: datetime, event: TokenEvent) -> Token:
-    """Return the token after one more event, recorded `at`."""
+def folded(token_id: UUID, facts: Sequence[Fact[TokenEvent]]) -> Token:
+    """Return the token that all its facts make, one at least."""
+    token: Token | None = None
+    for at, event in facts:
+        token = _applied(token, token_id, at, event)
+    assert token is not None  # noqa: S101  there is one fact at least
+    return token
+
+
+def _applied(token: Token | None, token_id: UUID, at: datetime, event: TokenEvent) -> Token:
     match event:
         case TokenIssued():
             return _issued(token_id, at, event)
@@ -191,8 +200,9 @@ COLUMNS: Final = (
 )
 
 
-def values(token: Token) -> tuple[Any, ...]:
+def values(token_id: UUID, facts: Sequence[Fact[TokenEvent]], _text: str) -> tuple[Any, ...]:
     """Return the row of a token, in the order of COLUMNS."""
+    token = folded(token_id, facts)
     return tuple(getattr(token, column) for column in COLUMNS)
 
 

@@ -21,6 +21,7 @@ from reactorcide.eventstore.handle import Change, Handled
 from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import folding
+from reactorcide.projections.folding import Fact
 from reactorcide.projections.paging import ROWS_COUNTED, Listed, Page, listed
 
 # The rows of new and changed users, inside the append's statement. Roles travel as JSON:
@@ -75,16 +76,24 @@ class User:
 
 def fold(recorded: Iterable[RecordedEvent]) -> User | None:
     """Return the user that its stream's events make, from the first on; None without any."""
-    return folding.fold(apply, recorded)
+    return folding.fold(folded, recorded)
 
 
 def after(handled: Handled[UserState, UserEvent]) -> User:
     """Return the user as a command left it, without another read."""
-    return folding.after(apply, handled)
+    return folding.after(folded, handled)
 
 
-def apply(user: User | None, user_id: UUID, at: datetime, event: UserEvent) -> User:
-    """Return the user after one more event, recorded `at`."""
+def folded(user_id: UUID, facts: Sequence[Fact[UserEvent]]) -> User:
+    """Return the user that all its facts make, one at least."""
+    user: User | None = None
+    for at, event in facts:
+        user = _applied(user, user_id, at, event)
+    assert user is not None  # noqa: S101  there is one fact at least
+    return user
+
+
+def _applied(user: User | None, user_id: UUID, at: datetime, event: UserEvent) -> User:
     match event:
         case UserRegistered(username=username, email=email, roles=roles):
             return User(
@@ -126,8 +135,9 @@ COLUMNS: Final = (
 )
 
 
-def values(user: User) -> tuple[Any, ...]:
+def values(user_id: UUID, facts: Sequence[Fact[UserEvent]], _text: str) -> tuple[Any, ...]:
     """Return the row of a user, in the order of COLUMNS."""
+    user = folded(user_id, facts)
     return tuple(getattr(user, column) for column in COLUMNS)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from reactorcide.eventstore.database import Database, database_errors
 from reactorcide.projections import table
 from reactorcide.projections.projection import Projection
-from reactorcide.projections.replay import Progress, Row, count, replay
+from reactorcide.projections.replay import EVERYTHING, Progress, Row, count, replay
 from reactorcide.projections.table import Difference
 
 _REBUILT: Final = "reactorcide_rebuilt"
@@ -49,7 +49,7 @@ async def verify(database: Database, projection: Projection, progress: Progress)
                 events, position = await count(connection, projection)
                 await table.run(connection, "create_temporary", projection, _REBUILT)
                 rows: list[Row] = []
-                async for row in replay(connection, projection, events, progress):
+                async for row in replay(connection, projection, EVERYTHING, events, progress):
                     rows.append(row)
                     if len(rows) >= _CHUNK_ROWS:
                         await table.copy(connection, projection, _REBUILT, rows)

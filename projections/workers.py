@@ -21,6 +21,7 @@ from reactorcide.eventstore.handle import Change, Handled
 from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import folding
+from reactorcide.projections.folding import Fact
 from reactorcide.projections.paging import ROWS_COUNTED, Listed, Page, listed
 
 # The rows of new and changed workers, inside the append's statement. Queues travel as JSON:
@@ -82,16 +83,24 @@ class Worker:
 
 def fold(recorded: Iterable[RecordedEvent]) -> Worker | None:
     """Return the worker that its stream's events make, from the first on; None without any."""
-    return folding.fold(apply, recorded)
+    return folding.fold(folded, recorded)
 
 
 def after(handled: Handled[WorkerState, WorkerEvent]) -> Worker:
     """Return the worker as a command left it, without another read."""
-    return folding.after(apply, handled)
+    return folding.after(folded, handled)
 
 
-def apply(worker: Worker | None, worker_id: UUID, at: datetime, event: WorkerEvent) -> Worker:
-    """Return the worker after one more event, recorded `at`."""
+def folded(worker_id: UUID, facts: Sequence[Fact[WorkerEvent]]) -> Worker:
+    """Return the worker that all its facts make, one at least."""
+    worker: Worker | None = None
+    for at, event in facts:
+        worker = _applied(worker, worker_id, at, event)
+    assert worker is not None  # noqa: S101  there is one fact at least
+    return worker
+
+
+def _applied(worker: Worker | None, worker_id: UUID, at: datetime, event: WorkerEvent) -> Worker:
     match event:
         case WorkerRegistered():
             return _registered(worker_id, at, event)
@@ -154,8 +163,9 @@ COLUMNS: Final = (
 )
 
 
-def values(worker: Worker) -> tuple[Any, ...]:
+def values(worker_id: UUID, facts: Sequence[Fact[WorkerEvent]], _text: str) -> tuple[Any, ...]:
     """Return the row of a worker, in the order of COLUMNS."""
+    worker = folded(worker_id, facts)
     labels = {"labels": json.dumps(dict(worker.labels))}  # the driver takes JSON as text
     return tuple(labels.get(column) or getattr(worker, column) for column in COLUMNS)
 

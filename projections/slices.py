@@ -1,0 +1,118 @@
+"""Fold the log in several programs at once, a slice of the streams in each.
+
+Folding is Python and takes one core, so a long log is cut by stream id, and each slice is
+folded and copied by a program of its own, in the snapshot that the rebuild exported. Such a
+program gets its order as one line on stdin, says on stdout how many events it has folded, and
+dies with whoever started it. A slice goes in whole or not at all.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Final
+from uuid import UUID
+
+from reactorcide.eventstore.database import Connection, Database
+from reactorcide.projections import table
+from reactorcide.projections.projection import Projection, named
+from reactorcide.projections.replay import EVERYTHING, Slice, replay
+
+# What splits the streams into parts of about the same size.
+_CUTS: Final = """
+SELECT percentile_disc($2::float8[]) WITHIN GROUP (ORDER BY stream_id)
+FROM events WHERE stream_type = $1 AND version = 1"""
+# The snapshot's name has to stand in the statement itself.
+_IMPORT: Final = "SELECT format('SET TRANSACTION SNAPSHOT %L', $1::text)"
+_PROGRAM: Final = """
+import json, sys
+order = json.loads(sys.stdin.readline())
+sys.path[:] = order.pop("path")
+from reactorcide.projections.slices import main
+main(**order)"""
+_FOLDED: Final = b"whole"
+
+
+async def cut(connection: Connection, projection: Projection, parts: int) -> list[Slice]:
+    """Return slices that together hold every stream once."""
+    fractions = [part / parts for part in range(1, parts)]
+    cuts: list[UUID] = await connection.fetchval(_CUTS, projection.stream_type, fractions) or []
+    ends = sorted({cut.int for cut in cuts})
+    bounds = [EVERYTHING.first.int - 1, *ends, EVERYTHING.last.int]
+    return [Slice(UUID(int=low + 1), UUID(int=high)) for low, high in pairwise(bounds)]
+
+
+async def fold_apart(
+    database: Database,
+    order: dict[str, str],
+    slices: Sequence[Slice],
+    folded: Callable[[int], None],
+) -> list[Slice]:
+    """Fold each slice in a program of its own; return those that did not go in.
+
+    `order` names the projection, the table and the snapshot, as `main` takes them. `folded` is
+    told of so many more events.
+    """
+    programs = [await _start(database, order, one) for one in slices]
+    try:
+        whole = await asyncio.gather(*[_follow(program, folded) for program in programs])
+    finally:
+        for program in programs:
+            if program.returncode is None:
+                program.kill()
+            await program.wait()
+    return [one for one, is_whole in zip(slices, whole, strict=True) if not is_whole]
+
+
+async def _start(database: Database, order: dict[str, str], one: Slice) -> Process:
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _PROGRAM, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+    )
+    assert program.stdin is not None  # noqa: S101  it is a pipe
+    place = {"uri": database.uri, "path": sys.path, "first": str(one.first), "last": str(one.last)}
+    program.stdin.write(json.dumps(order | place).encode() + b"\n")
+    return program
+
+
+async def _follow(program: Process, folded: Callable[[int], None]) -> bool:
+    """Pass on what a program says, to its end; tell whether its slice went in."""
+    assert program.stdout is not None  # noqa: S101  it is a pipe
+    async for line in program.stdout:
+        if line.strip() == _FOLDED:
+            return True
+        folded(int(line))
+    return False
+
+
+def main(**order: Any) -> None:  # noqa: ANN401  from JSON
+    """Fold one slice; the order is what `_start` wrote."""
+    gc.disable()  # what folding makes holds no cycles, and the program soon ends
+    asyncio.run(_fold(**order))
+    sys.stdout.write(_FOLDED.decode() + "\n")
+    sys.stdout.flush()
+
+
+async def _fold(  # noqa: PLR0913  the fields of an order
+    *, uri: str, projection: str, beside: str, snapshot: str, first: str, last: str
+) -> None:
+    told = 0
+
+    def progress(done: int, _total: int) -> None:
+        nonlocal told
+        sys.stdout.write(f"{done - told}\n")
+        sys.stdout.flush()
+        told = done
+
+    database, fold = Database(uri), named(projection)
+    reader = await database.connect(role=False, jit="off", timezone="UTC")
+    writer = await database.connect(role=False, jit="off", timezone="UTC")
+    importing = await reader.fetchval(_IMPORT, snapshot)
+    async with reader.transaction(isolation="repeatable_read", readonly=True):
+        await reader.execute(importing)
+        one = Slice(UUID(first), UUID(last))
+        await table.copy(writer, fold, beside, replay(reader, fold, one, 0, progress))
+    await reader.close()
+    await writer.close()
