@@ -39,16 +39,21 @@ def base_image() -> str:
 
 @pytest.fixture(scope="module")
 def engine() -> str:
-    """An engine that has the base image."""
+    """An engine that has the base image, and can run it."""
     for name in ("podman", "docker"):
         if shutil.which(name) is None:
             continue
-        found = subprocess.run(
-            [name, "image", "inspect", base_image()], capture_output=True, check=False
+        tried = (
+            [name, "image", "inspect", base_image()],  # first, for `run` would ask a registry
+            [name, "run", "--rm", "--network=none", base_image(), "true"],
         )
-        if found.returncode == 0:
+        if all(_succeeds(command) for command in tried):
             return name
-    pytest.skip(f"neither podman nor docker has {base_image()} here")
+    pytest.skip(f"neither podman nor docker can run {base_image()} here")
+
+
+def _succeeds(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture(scope="module")
