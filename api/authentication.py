@@ -4,6 +4,8 @@ What was found is believed for half a second, so that a revocation in any proces
 within one. A database that cannot be reached is an outage, never a refusal.
 """
 
+import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -26,6 +28,7 @@ from reactorcide.projections import tokens
 
 BELIEVED_SECONDS: Final = 0.5
 _REMEMBERED: Final = 10_000
+_UNKNOWN: Final = (None, -math.inf)
 
 
 class Authenticator:
@@ -43,6 +46,7 @@ class Authenticator:
         self._uses = uses
         self._clock = clock
         self._known: dict[str, tuple[Caller, float]] = {}
+        self._asking: dict[str, asyncio.Task[Caller | None]] = {}
 
     async def authenticate(self, header: str | None, ip: str | None) -> Caller:
         """Return the caller; raises Problem (401, 429)."""
@@ -52,9 +56,10 @@ class Authenticator:
         text = text.strip(" ")
         if scheme.lower() != "bearer" or not text or " " in text:
             raise unauthorized(INVALID_HEADER)
-        if not is_token_text(text):
-            raise self._failed(ip)
-        caller = await self._lookup(hash_of(text))
+        token_hash = hash_of(text)
+        caller = self._believed(token_hash)
+        if caller is None and is_token_text(text):
+            caller = await self._asked(token_hash)
         if caller is None:
             raise self._failed(ip)
         self._uses.note(caller.token_id)
@@ -62,28 +67,49 @@ class Authenticator:
 
     async def still_holds(self, caller: Caller) -> bool:
         """Tell whether the token that a caller came with holds by now."""
-        return await self._lookup(caller.token_hash) is not None
+        token_hash = caller.token_hash
+        return (self._believed(token_hash) or await self._asked(token_hash)) is not None
 
     def forget(self) -> None:
         """Believe nothing any more: somebody's rights have changed."""
         self._known.clear()
+        self._asking.clear()
 
-    async def _lookup(self, token_hash: str) -> Caller | None:
-        known = self._known.get(token_hash)
+    def _believed(self, token_hash: str) -> Caller | None:
+        caller, until = self._known.get(token_hash, _UNKNOWN)
+        return caller if self._clock() < until else None
+
+    async def _asked(self, token_hash: str) -> Caller | None:
+        """Ask the database; those who ask for the same token at the same time ask once."""
+        asking = self._asking.get(token_hash)
+        if asking is None:
+            asking = asyncio.create_task(self._ask(token_hash), name="authentication")
+            self._asking[token_hash] = asking
+        return await asyncio.shield(asking)
+
+    async def _ask(self, token_hash: str) -> Caller | None:
+        mine = asyncio.current_task()
         asked_at = self._clock()
-        if known is not None and asked_at < known[1]:
-            return known[0]
-        found = await tokens.authenticate(self._pool, token_hash)
+        try:
+            found = await tokens.authenticate(self._pool, token_hash)
+        finally:
+            is_current = self._asking.get(token_hash) is mine
+            if is_current:
+                del self._asking[token_hash]
         if found is None:
             self._known.pop(token_hash, None)
             return None
         token, roles = found.token, found.user.roles
         scopes = scopes_of(roles, token.scopes)
         caller = Caller(token.user_id, token.token_id, roles, scopes, token_hash)
+        if is_current:  # else somebody's rights have changed while we asked
+            self._remember(caller, asked_at + BELIEVED_SECONDS)
+        return caller
+
+    def _remember(self, caller: Caller, until: float) -> None:
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        self._known[token_hash] = (caller, asked_at + BELIEVED_SECONDS)
-        return caller
+        self._known[caller.token_hash] = (caller, until)
 
     def _failed(self, ip: str | None) -> Problem:
         """Count a token that does not hold, and say so."""

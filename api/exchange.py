@@ -20,6 +20,8 @@ class Exchange:
     """One request and its answer, from first byte to last."""
 
     request_id: str
+    correlation_id: UUID
+    """Shared by everything that follows from the request."""
     started: float = field(default_factory=time.perf_counter)
     operation: str = "unknown"
     """The operation's name; `unknown` where none was found."""
@@ -34,20 +36,20 @@ class Exchange:
 
     def bound(self) -> dict[str, Any]:
         """Return what a log line about it says."""
-        ids = {"user_id": self.user_id, "token_id": self.token_id}
-        return {
-            "request_id": self.request_id,
-            "operation": self.operation,
-            **{name: str(value) for name, value in ids.items() if value is not None},
-            "ip": self.ip,
-        }
+        said = {"request_id": self.request_id, "operation": self.operation, "ip": self.ip}
+        if self.user_id is not None:
+            said["user_id"], said["token_id"] = str(self.user_id), str(self.token_id)
+        return said
 
 
 def open_exchange(scope: Scope) -> Exchange:
     """Begin an exchange: with the caller's request id if it is usable, else a new one."""
-    asked = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    usable = _REQUEST_ID.fullmatch(asked)
-    exchange = Exchange(asked.decode("ascii") if usable else str(new_id()))
+    own = new_id()
+    request_id = ""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            request_id = value.decode("ascii")
+    exchange = Exchange(request_id or str(own), own)
     scope[_KEY] = exchange
     return exchange
 

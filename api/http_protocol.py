@@ -1,7 +1,7 @@
-"""HTTP/1.1 with a guard at the door: a request's head comes soon and small, or the line is cut.
+"""HTTP/1.1 with a guard at the door: a request comes soon, its head is small, or the line is cut.
 
-uvicorn itself waits for ever for the first head, and takes one of any size. What it cannot read
-is refused in the shape of all other errors.
+uvicorn itself waits for ever for the first head and for every body, and takes a head of any
+size. What it cannot read is refused in the shape of all other errors.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
     head_seconds = 10.0
+    body_seconds = 30.0
 
     def __init__(
         self,
@@ -32,6 +33,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._body_timer: asyncio.TimerHandle | None = None
+        self._awaits_body = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a head."""
@@ -41,6 +44,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing more."""
         self._head_is_here()
+        self._body_is_here()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -50,6 +54,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._head_timer is not None and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(too_large(MAX_HEAD_BYTES))
+        elif self._awaits_body and self._body_timer is None:
+            self._body_timer = self.loop.call_later(self.body_seconds, self._body_is_late)
 
     def on_message_begin(self) -> None:
         """Expect the rest of a head that has begun."""
@@ -60,7 +66,13 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Let the request in."""
         self._head_is_here()
+        self._awaits_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Expect the next request."""
+        self._body_is_here()
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP."""
@@ -79,6 +91,24 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_timer = None
         if not self.transport.is_closing():
             self._refuse(request_timeout(self.head_seconds, what="head"))
+
+    def _body_is_here(self) -> None:
+        self._awaits_body = False
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
+    def _body_is_late(self) -> None:
+        """Refuse, unless an answer is under way; the app finds that the client has gone."""
+        self._body_timer = None
+        cycle = self.cycle
+        if cycle.response_complete:
+            self.transport.close()
+        if self.transport.is_closing() or cycle.response_started:
+            return
+        cycle.disconnected = True
+        cycle.message_event.set()
+        self._refuse(request_timeout(self.body_seconds))
 
     def _refuse(self, problem: Problem) -> None:
         """Answer and close: what follows on this line cannot be understood."""

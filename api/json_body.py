@@ -43,10 +43,9 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def _parse(body: bytes) -> Any:  # noqa: ANN401 - JSON may be anything
-    flaws: list[_Flawed | _Duplicated] = []
-    decoder = _decoder(flaws)
+    marks = len(_marks)
     try:
-        value = decoder.decode(body.decode())
+        value = _DECODER.decode(body.decode())
     except RecursionError:
         raise _too_deep(pointer="") from None
     except UnicodeDecodeError as error:
@@ -55,43 +54,53 @@ def _parse(body: bytes) -> Any:  # noqa: ANN401 - JSON may be anything
     except json.JSONDecodeError as error:
         detail = f"The body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
         raise malformed_request(detail) from None
-    if flaws or b"\\u" in body or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+    finally:
+        is_marked = len(_marks) > marks
+        del _marks[marks:]
+    if is_marked or b"\\u" in body or body.count(b"[") + body.count(b"{") > MAX_DEPTH:
         _refuse_flaws(value)
     return value
 
 
-def _decoder(flaws: list["_Flawed | _Duplicated"]) -> json.JSONDecoder:
-    def mark(code: str, message: str) -> _Flawed:
-        flaw = _Flawed(code, message)
-        flaws.append(flaw)
-        return flaw
+def _mark(code: str, message: str) -> _Flawed:
+    flaw = _Flawed(code, message)
+    _marks.append(flaw)
+    return flaw
 
-    def integer(text: str) -> int | _Flawed:
-        if len(text) <= _INT64_DIGITS and -_INT64 <= (number := int(text)) < _INT64:
-            return number
-        return mark("int64_range", "The number is outside of int64")
 
-    def real(text: str) -> float | _Flawed:
-        if math.isfinite(number := float(text)):
-            return number
-        return mark("double_range", "The number is outside of a finite double")
+def _integer(text: str) -> int | _Flawed:
+    if len(text) <= _INT64_DIGITS and -_INT64 <= (number := int(text)) < _INT64:
+        return number
+    return _mark("int64_range", "The number is outside of int64")
 
-    def constant(text: str) -> _Flawed:
-        return mark("json_invalid", f"{text} is not JSON")
 
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) == len(pairs):
-            return value
-        twice = _Duplicated(value)
-        keys = [key for key, _ in pairs]
-        twice.key = next(key for key in value if keys.count(key) > 1)
-        flaws.append(twice)
-        return twice
+def _real(text: str) -> float | _Flawed:
+    if math.isfinite(number := float(text)):
+        return number
+    return _mark("double_range", "The number is outside of a finite double")
 
-    return json.JSONDecoder(
-        object_pairs_hook=members, parse_int=integer, parse_float=real, parse_constant=constant
-    )
+
+def _constant(text: str) -> _Flawed:
+    return _mark("json_invalid", f"{text} is not JSON")
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) == len(pairs):
+        return value
+    twice = _Duplicated(value)
+    keys = [key for key, _ in pairs]
+    twice.key = next(key for key in value if keys.count(key) > 1)
+    _marks.append(twice)
+    return twice
+
+
+# One decoder for all: making it costs as much as a small body. Parsing does not wait, so the
+# marks of two bodies never mix.
+_marks: Final[list[_Flawed | _Duplicated]] = []
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_members, parse_int=_integer, parse_float=_real, parse_constant=_constant
+)
 
 
 def _refuse_flaws(value: Any) -> None:  # noqa: ANN401 - JSON may be anything

@@ -37,6 +37,7 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._jobs = Gauge(
             "reactorcide_jobs",
             "Jobs that have not ended, by status.",
@@ -46,8 +47,13 @@ class Metrics:
 
     def observe(self, operation: str, method: str, status: int, seconds: float) -> None:
         """Count one answered request."""
-        self._requests.labels(operation, method if operation != "unknown" else "", status).inc()
-        self._seconds.labels(operation).observe(seconds)
+        key = (operation, method if operation != "unknown" else "", status)
+        series = self._series.get(key)
+        if series is None:
+            series = self._requests.labels(*key), self._seconds.labels(operation)
+            self._series[key] = series
+        series[0].inc()
+        series[1].observe(seconds)
 
     def set_jobs(self, counts: Mapping[str, int]) -> None:
         """Show how many jobs stand in each status."""

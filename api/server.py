@@ -16,7 +16,8 @@ class ApiServer(uvicorn.Server):
 
     def __init__(self, services: Services, grace_seconds: int = 10) -> None:
         settings = services.settings
-        protocol = type("Protocol", (GuardedProtocol,), {"head_seconds": settings.head_seconds})
+        limits = {"head_seconds": settings.head_seconds, "body_seconds": settings.body_seconds}
+        protocol = type("Protocol", (GuardedProtocol,), limits)
         super().__init__(
             uvicorn.Config(
                 create_app(services),

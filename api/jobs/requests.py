@@ -163,27 +163,20 @@ class JobRequest(RequestModel):
         return names
 
     def submitted(self, user_id: UUID, sealer: Sealer) -> JobSubmitted:
-        """Return the first fact of the job, its secret values sealed.
-
-        Not validated again: this model is the door.
-        """
-        fields: dict[str, Any] = {name: getattr(self, name) for name in _COPIED}
-        secret = frozenset(self.secret_env_vars)
-        plain = {name: text for name, text in self.job_env_vars.items() if name not in secret}
-        sealed = {name: sealer.seal(self.job_env_vars[name], name) for name in sorted(secret)}
-        return JobSubmitted.model_construct(
-            user_id=user_id,
-            job_dir=self.job_dir or self.code_dir,
-            job_env_vars=plain,
-            sealed_env_vars=sealed,
-            depends_on=tuple(self.depends_on),
-            **fields,
-        )
-
-
-_COPIED: Final = tuple(
-    JobRequest.model_fields.keys() - {"job_dir", "job_env_vars", "secret_env_vars", "depends_on"}
-)
+        """Return the first fact of the job, its secret values sealed."""
+        fields: dict[str, Any] = {
+            **self.__dict__,
+            "user_id": user_id,
+            "job_dir": self.job_dir or self.code_dir,
+        }
+        secret = frozenset(fields.pop("secret_env_vars"))
+        if secret:
+            values = self.job_env_vars
+            fields["job_env_vars"] = {name: values[name] for name in values.keys() - secret}
+            fields["sealed_env_vars"] = {
+                name: sealer.seal(values[name], name) for name in sorted(secret)
+            }
+        return JobSubmitted.model_validate(fields)
 
 
 class BatchRequest(RequestModel):

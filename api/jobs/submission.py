@@ -11,9 +11,9 @@ from uuid import UUID
 
 from reactorcide.api.errors import Flaw, invalid_input
 from reactorcide.eventstore.database import Connection, Reader
-from reactorcide.eventstore.domain.events import JobEvent, JobSubmitted
+from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.eventstore.domain.job import JOB, JobState, Status, SubmitJob
-from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists, Handled, decided
+from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists, decided
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import Append, Appended, AppendResult, Context
 from reactorcide.projections import jobs
@@ -146,9 +146,8 @@ def _unit(command: SubmitJob, context: Context) -> tuple[Append, Change[JobState
 
 
 def _job_of(change: Change[JobState], result: AppendResult) -> Job:
+    """Return a job that has just been made: all its events have one time."""
     if not isinstance(result, Appended):
         raise ConflictPersists(change.stream_id, 1)
-    events: tuple[JobEvent, ...] = change.events  # type: ignore[assignment]  # as JOB decided
-    return jobs.after(
-        Handled(change.stream_id, change.state, change.version, (), events, result.recorded_at)
-    )
+    at = result.recorded_at
+    return Job(change.stream_id, change.version, change.state, at, at)

@@ -94,6 +94,15 @@ async def test_a_body_that_does_not_come_is_408(services: Services) -> None:
     assert b'"error":"request_timeout"' in answer
 
 
+async def test_a_body_that_nobody_reads_must_come_too(services: Services) -> None:
+    """Answered already, but the line is not held open for the rest."""
+    head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
+    async with line_to(services) as (reader, writer):
+        writer.write(head)
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
 async def test_a_slow_answer_is_not_cut(services: Services) -> None:
     """The limits are the request's: a stream outlives them."""
     token, _ = await token_for(services, "una")

@@ -213,6 +213,7 @@ async def test_secret_values_are_sealed_and_shown_as_stars(
     for text in (answer.text, (await user.get(path)).text, events.text):
         assert "sesame" not in text
     assert events.json()["events"][0]["data"]["sealed_env_vars"] == {"TOKEN": "***"}
+    kept: list[str] = []
     for sql in ("SELECT data::text FROM events", "SELECT submitted::text FROM jobs"):
         kept = [row[0] for row in await services.pool.fetch(sql)]
         assert not any("sesame" in text for text in kept)
