@@ -25,7 +25,15 @@ from reactorcide.eventstore.domain.events import (
     JobStarted,
     JobSubmitted,
 )
-from reactorcide.eventstore.domain.job import FINAL, HELD, JOB, JobState, Status, evolve
+from reactorcide.eventstore.domain.job import (
+    FINAL,
+    HELD,
+    JOB,
+    TRANSITIONS,
+    JobState,
+    Status,
+    evolve,
+)
 from reactorcide.eventstore.handle import Change, Handled
 from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.eventstore.store import InlineRows
@@ -35,6 +43,10 @@ from reactorcide.projections.paging import ROWS_COUNTED, Listed, Page, listed
 from reactorcide.projections.sql import statements
 
 SQL: Final = statements(__file__)
+
+_ENDING: Final = frozenset(
+    kind for row in TRANSITIONS.values() for kind, status in row.items() if status in FINAL
+)
 
 
 class Job(NamedTuple):
@@ -107,9 +119,10 @@ def folded(job_id: UUID, facts: Sequence[Fact[JobEvent]]) -> Job:
                 started_at = at
             case JobCancelRequested():
                 cancel_requested_at = cancel_requested_at or at
+            case _ if type(event) in _ENDING:
+                completed_at = at
             case _:
-                if state.status in FINAL:
-                    completed_at = at
+                pass
     return Job(
         job_id,
         len(facts),
@@ -155,7 +168,7 @@ def _columns(values: Sequence[tuple[Any, ...]], width: int) -> Iterable[list[Any
 def _mutable(change: Change[JobState]) -> tuple[Any, ...]:
     """Return what may change in a job's row, and which of its times are now."""
     state = change.state
-    is_claimed = is_started = is_cancel_asked = False
+    is_claimed = is_started = is_ended = is_cancel_asked = False
     for event in change.events:
         match event:
             case JobClaimed():
@@ -164,6 +177,8 @@ def _mutable(change: Change[JobState]) -> tuple[Any, ...]:
                 is_started = True
             case JobCancelRequested():
                 is_cancel_asked = True
+            case _ if type(event) in _ENDING:
+                is_ended = True
             case _:
                 pass
     return (
@@ -180,7 +195,7 @@ def _mutable(change: Change[JobState]) -> tuple[Any, ...]:
         state.cancel_grace_seconds,
         is_claimed,
         is_started,
-        state.status in FINAL,
+        is_ended,
         is_cancel_asked,
     )
 
