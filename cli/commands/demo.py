@@ -21,6 +21,7 @@ from reactorcide.cli.options import database_options, read_settings
 from reactorcide.cli.output import note
 
 if TYPE_CHECKING:
+    from reactorcide.cli.children import Signals
     from reactorcide.cli.settings import Settings
 
 
@@ -33,31 +34,32 @@ def demo(**flags: str | None) -> None:
     while `reactorcide up` runs on that; always a free port.
     """
     from reactorcide.cli.children import StopAsked, stop_signals
-    from reactorcide.cli.listening import bind
-    from reactorcide.cli.stack import Plan, running_stack
 
     settings = read_settings(**flags)
-    queue = f"demo-{os.getpid()}"
     os.environ.setdefault("REACTORCIDE_LOG_LEVEL", "warning")
     try:
-        with (
-            stop_signals() as signals,
-            _data_dir(settings) as chosen,
-            bind("127.0.0.1", 0) as listening,
-            running_stack(
-                Plan(chosen, listening, keeps_url=False, worker_flags=("--queue", queue)),
-                signals,
-                note,
-            ) as stack,
-        ):
-            note(f"the API answers at {stack.url}")
-            client = Client(stack.url, stack.credentials.token)
-            ended = _run_job(client, queue)
-            client.close()
+        with stop_signals() as signals:
+            ended = _show(settings, signals)
     except StopAsked:
         raise Stop(exits.INTERRUPTED, "interrupted") from None
     note("stopped; nothing is left running")
     exits.end_with(exits.code_of_job(ended.status, ended.exit_code, propagate=True))
+
+
+def _show(settings: "Settings", signals: "Signals") -> Ended:
+    """Start everything, run the job, stop everything."""
+    from reactorcide.cli.listening import bind
+    from reactorcide.cli.stack import Plan, running_stack
+
+    queue = f"demo-{os.getpid()}"  # of its own: jobs that wait in the data dir stay there
+    with _data_dir(settings) as chosen, bind("127.0.0.1", 0) as listening:
+        plan = Plan(chosen, listening, keeps_url=False, worker_flags=("--queue", queue))
+        with running_stack(plan, signals, note) as stack:
+            note(f"the API answers at {stack.url}")
+            client = Client(stack.url, stack.credentials.token)
+            ended = _run_job(client, queue)
+            client.close()
+    return ended
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import click
 
+from reactorcide.cli.early_signals import end_on_signals
 from reactorcide.cli.options import database_options, read_settings
 
 
@@ -16,6 +17,8 @@ def serve(fd: int | None, **flags: str | None) -> None:
 
     settings = read_settings(**flags)
     listening = bind(settings.host, settings.port) if fd is None else adopt(fd)
+
+    end_on_signals()
 
     import uvloop
 

@@ -3,12 +3,18 @@
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from reactorcide.cli.options import database_options, read_settings
 from reactorcide.cli.output import note
+
+if TYPE_CHECKING:
+    from reactorcide.cli.children import Signals
+    from reactorcide.cli.settings import Settings
 
 
 @click.command()
@@ -25,31 +31,38 @@ def up(
     Data stay in the data dir, and the next start goes on from there.
     """
     from reactorcide.cli.children import StopAsked, stop_signals
-    from reactorcide.cli.listening import bind
-    from reactorcide.cli.stack import Plan, running_stack
 
     settings = read_settings(data_dir=data_dir, **flags)
     worker_flags = [flag for queue in queues for flag in ("--queue", queue)]
     if concurrency is not None:
         worker_flags += ["--concurrency", concurrency]
+    shown = "" if data_dir is None else f"REACTORCIDE_DATA_DIR={shlex.quote(data_dir)} "
     try:
-        with (
-            stop_signals() as signals,
-            bind(settings.host, settings.port) as listening,
-            running_stack(
-                Plan(settings, listening, keeps_url=True, worker_flags=worker_flags), signals, note
-            ) as stack,
-        ):
-            shown = "" if data_dir is None else f"REACTORCIDE_DATA_DIR={shlex.quote(data_dir)} "
+        with stop_signals() as signals:
+            _stay_up(settings, signals, worker_flags, f"{shown}{program()} run -- echo hello")
+    except StopAsked:
+        note("stopped")
+
+
+def _stay_up(
+    settings: "Settings", signals: "Signals", worker_flags: Sequence[str], next_command: str
+) -> None:
+    """Start everything and keep it running until StopAsked."""
+    from reactorcide.cli.listening import bind
+
+    with bind(settings.host, settings.port) as listening:
+        # After the port: it takes half a second, and a signal may end it.
+        from reactorcide.cli.stack import Plan, running_stack
+
+        plan = Plan(settings, listening, keeps_url=True, worker_flags=worker_flags)
+        with running_stack(plan, signals, note) as stack:
             click.echo(
                 f"reactorcide is up at {stack.url} (its description: {stack.url}/docs)\n"
                 f"  credentials  {settings.credentials_file}\n"
-                f"  try next     {shown}{program()} run -- echo hello\n"
+                f"  try next     {next_command}\n"
                 f"  stop         Ctrl-C"
             )
             stack.keep(note)
-    except StopAsked:
-        note("stopped")
 
 
 def program() -> str:

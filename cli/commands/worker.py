@@ -2,6 +2,7 @@
 
 import click
 
+from reactorcide.cli.early_signals import end_on_signals
 from reactorcide.cli.options import PAIR, database_options, read_settings
 
 
@@ -40,6 +41,8 @@ def worker(
     A second signal gives back at once what still runs.
     """
     settings = read_settings(**flags, copy_roots=":".join(copy_roots) or None)
+
+    end_on_signals()
 
     import uvloop
 

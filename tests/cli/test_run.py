@@ -192,7 +192,7 @@ def test_unknown_fields_are_named(stack: Program) -> None:
 
 
 def _is_over(stack: Program, job_id: str) -> bool:
-    return stack.json("jobs", "get", job_id)["status"] == "completed"
+    return bool(stack.json("jobs", "get", job_id)["status"] == "completed")
 
 
 def test_submit_prints_the_id(stack: Program) -> None:

@@ -84,9 +84,7 @@ def test_up_runs_jobs_and_keeps_them_over_restarts(machine: Program) -> None:
         assert len(_children_of(machine)) == 3  # itself, the API and the worker
         assert machine("run", "--", "echo two").stdout == "two\n"
         up.stop(signal.SIGKILL)
-        until(
-            lambda: not any("reactorcide.cli.main" in line for line in _programs_of(machine.home))
-        )
+        until(lambda: _children_of(machine) == [])
     with running(machine.start("up", "--port", "0")) as up:
         up.until(_is_up)
         assert json.loads(credentials.read_text())["token"] == token
@@ -94,6 +92,16 @@ def test_up_runs_jobs_and_keeps_them_over_restarts(machine: Program) -> None:
         assert [job["name"] for job in jobs] == ["echo two", "echo one"]
         assert machine("projections", "verify").returncode == 0
         assert up.stop() == 0
+    assert _programs_of(machine.home) == []
+
+
+@pytest.mark.parametrize("command", [("up", "--port", "0"), ("demo",)])
+def test_a_stop_while_starting_leaves_nothing(machine: Program, command: tuple[str, ...]) -> None:
+    """The first signal ends it wherever it is: `up` with 0, a demo as interrupted."""
+    with running(machine.start(*command)) as starting:
+        starting.until(lambda starting: "starting the database" in starting.err)
+        assert starting.stop() == (0 if command[0] == "up" else 130)
+        assert "Traceback" not in starting.err
     assert _programs_of(machine.home) == []
 
 
