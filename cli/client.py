@@ -5,8 +5,7 @@ Knows no resource of the API. Not httpx2: that takes 250 ms to import.
 
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from reactorcide.cli import exits
@@ -52,8 +51,7 @@ class Refused(Stop):
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A 2xx answer, read to its end. Header names in small letters."""
 
     status: int

@@ -5,8 +5,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from reactorcide.cli.client import Client, Refused, Unreachable, segment
 from reactorcide.cli.sse import ServerSentEvent, events_in
@@ -26,8 +25,7 @@ class GaveUpError(Exception):
     """The deadline passed before the job ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How the job ended. `exit_code` None: its command never ran."""
 
     status: str

@@ -1,7 +1,6 @@
 """`reactorcide demo`: start everything, run one real job, show it, and stop."""
 
 import contextlib
-import dataclasses
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,7 +72,7 @@ def _data_dir(settings: "Settings") -> "Iterator[Settings]":
         return
     with tempfile.TemporaryDirectory(prefix="reactorcide-demo-") as folder:
         note(f"`reactorcide up` runs on {settings.data_dir}: this demo uses {folder}")
-        yield dataclasses.replace(settings, data_dir=Path(folder))
+        yield settings._replace(data_dir=Path(folder))
 
 
 def _run_job(client: Client, queue: str) -> Ended:
