@@ -34,7 +34,7 @@ from reactorcide.projections.jobs import Job
 
 _BATCH: Final = 500
 _PAUSE_SECONDS: Final = 1.0
-_SHORTEST_PAUSE_SECONDS: Final = 0.1
+_SETTLING_SECONDS: Final = 0.1
 _PRUNE_SECONDS: Final = 600.0
 
 _log = structlog.get_logger(__name__)
@@ -153,9 +153,9 @@ class Upkeep:
                     pause = await self._pass()
                 except DatabaseError as error:
                     _log.warning("upkeep_failed", detail=error.detail)
-                # A busy system rings all the time: not one pass for each.
-                await asyncio.sleep(_SHORTEST_PAUSE_SECONDS)
                 await listener.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311  no secret
+                # Who rang has better to do just now, and a busy system rings all the time.
+                await asyncio.sleep(_SETTLING_SECONDS)
 
     async def _pass(self) -> float:
         """Make one pass, ring for what it made; return how many seconds the next may wait."""
