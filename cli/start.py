@@ -14,7 +14,7 @@ _OBJECTS_BEFORE_COLLECTION: Final = 50_000
 def main() -> None:
     """Run the command; see `reactorcide.cli.main`."""
     gc.set_threshold(_OBJECTS_BEFORE_COLLECTION)
-    from reactorcide.cli.main import main as run_command  # noqa: PLC0415  after the line above
+    from reactorcide.cli.main import main as run_command
 
     run_command()
 

@@ -195,7 +195,9 @@ class Doorbell:
         """Connect unless connected; listen first, and only then wake the listeners."""
         if self.is_up:
             return
-        connection = await self._database.connect()
+        # A NOTIFY is a commit of its own and holds a lock that all others need: it must not wait
+        # for the disk. What a crash takes with it is a hint.
+        connection = await self._database.connect(synchronous_commit="off")
         try:
             with database_errors():
                 for topic in sorted(self._topics):
