@@ -39,6 +39,7 @@ _PROGRAMS: Final = 4
 _PATIENCE_SECONDS: Final = 30.0
 _ROUNDS: Final = 10
 _FEW_STREAMS: Final = 200
+_CLOSE_SECONDS: Final = 5.0
 _SWAP_SECONDS: Final = 120.0
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '100ms'"
 _TOUCHED: Final = """
@@ -113,7 +114,10 @@ async def _connected(database: Database) -> AsyncIterator[Connection]:
     try:
         yield connection
     finally:
-        await connection.close()
+        try:
+            await connection.close(timeout=_CLOSE_SECONDS)
+        except TimeoutError:
+            connection.terminate()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from reactorcide.eventstore.codec import encode
+from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.domain.decider import Decider, fold
 from reactorcide.eventstore.domain.events import Event, TokenIssued, UserRegistered
 from reactorcide.eventstore.domain.job import JOB
@@ -18,7 +19,7 @@ from reactorcide.eventstore.domain.worker import WORKER
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import SYSTEM, Append, StreamType
-from reactorcide.eventstore.store import Connection, InlineRows, append
+from reactorcide.eventstore.store import InlineRows, append
 from reactorcide.projections import jobs, tokens, users, workers
 from reactorcide.tests.eventstore.domain.strategies import (
     job_histories,

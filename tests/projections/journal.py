@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.domain.events import JobEvent, JobSubmitted
 from reactorcide.eventstore.domain.job import (
     JOB,
@@ -21,7 +22,6 @@ from reactorcide.eventstore.domain.job import (
 from reactorcide.eventstore.handle import Handled, TransactionDoor, handle
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import SYSTEM
-from reactorcide.eventstore.store import Connection
 from reactorcide.projections import jobs
 
 OWNER: Final = UUID("018f0000-0000-7000-8000-000000000001")

@@ -1,7 +1,8 @@
 """Table jobs: rows written with the append equal the fold of the log."""
 
+from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.domain.job import CancelJob, Completed, FinishAttempt, Status
-from reactorcide.eventstore.store import Connection, read_stream
+from reactorcide.eventstore.store import read_stream
 from reactorcide.projections import jobs
 from reactorcide.tests.projections.journal import Journal, now
 

@@ -2,12 +2,12 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from reactorcide.eventstore.appender import Appender
-from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.database import Connection, Database
 from reactorcide.eventstore.domain.errors import NotLeaseHolder
 from reactorcide.eventstore.domain.job import (
     CancelJob,
@@ -18,7 +18,7 @@ from reactorcide.eventstore.domain.job import (
 )
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import TransactionDoor
-from reactorcide.eventstore.store import Connection, read_stream
+from reactorcide.eventstore.store import read_stream
 from reactorcide.projections import jobs
 from reactorcide.projections.upkeep import Kept, Upkeep, upkeep
 from reactorcide.tests.projections.journal import Journal, now, row_of
@@ -112,7 +112,7 @@ async def test_a_missing_lease_is_a_lost_one(connection: Connection) -> None:
     ("fields", "status"), [({"on_lost_lease": "fail"}, "failed"), ({}, "queued")]
 )
 async def test_policy_says_what_follows_a_lost_lease(
-    connection: Connection, fields: dict[str, str], status: str
+    connection: Connection, fields: dict[str, Any], status: str
 ) -> None:
     """In the same append as job.lease_expired."""
     journal = Journal(connection)
