@@ -44,6 +44,7 @@ from reactorcide.projections.sql import statements
 
 SQL: Final = statements(__file__)
 
+_WAITING: Final = frozenset({Status.SUBMITTED, Status.QUEUED})
 _ENDING: Final = frozenset(
     kind for row in TRANSITIONS.values() for kind, status in row.items() if status in FINAL
 )
@@ -145,6 +146,8 @@ def rows(changes: Sequence[Change[JobState]]) -> InlineRows:
     A claim opens the attempt's lease; what ends the attempt closes it.
     """
     ordered = sorted(changes, key=lambda change: change.stream_id)  # as all who lock rows here
+    if all(_is_just_submitted(change) for change in ordered):
+        return _submitted_rows(ordered)
     new = [change for change in ordered if change.version == len(change.events)]
     old = [change for change in ordered if change.version != len(change.events)]
     return InlineRows(
@@ -154,6 +157,24 @@ def rows(changes: Sequence[Change[JobState]]) -> InlineRows:
             *_columns([_mutable(change) for change in old], 15),
             *_columns([lease for change in ordered for lease in _opened_lease(change)], 4),
             [change.stream_id for change in old if change.state.status not in HELD],
+        ),
+    )
+
+
+def _is_just_submitted(change: Change[JobState]) -> bool:
+    state = change.state
+    return change.version == len(change.events) and not state.attempt and state.status in _WAITING
+
+
+def _submitted_rows(changes: Sequence[Change[JobState]]) -> InlineRows:
+    """Return the same rows as above, by a third of its parameters: each costs microseconds."""
+    return InlineRows(
+        SQL["inline_submitted"],
+        (
+            [change.stream_id for change in changes],
+            [change.version for change in changes],
+            [change.state.status for change in changes],
+            [_text_of(change.state.submitted) for change in changes],
         ),
     )
 
@@ -203,7 +224,13 @@ def _mutable(change: Change[JobState]) -> tuple[Any, ...]:
 def _constant_of(change: Change[JobState]) -> tuple[Any, ...]:
     submitted = change.state.submitted
     assert submitted is not None  # noqa: S101  a job begins with job.submitted
-    return _constant(submitted, submitted.model_dump_json(exclude_none=True))
+    return _constant(submitted, _text_of(submitted))
+
+
+def _text_of(submitted: JobSubmitted | None) -> str:
+    """Return the JSON of job.submitted, as in the log."""
+    assert submitted is not None  # noqa: S101  a job begins with job.submitted
+    return submitted.__pydantic_serializer__.to_json(submitted, exclude_none=True).decode()
 
 
 def _constant(submitted: JobSubmitted, text: str) -> tuple[Any, ...]:

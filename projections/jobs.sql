@@ -81,6 +81,22 @@ closed_leases AS (
     WHERE leases.job_id = c.job_id AND c.job_id = ANY (ARRAY(SELECT stream_id FROM first))
 )
 
+-- name: inline_submitted  the rows of jobs just submitted, which is all that most appends write
+, new_jobs AS (
+    INSERT INTO jobs (
+        job_id, user_id, version, status, name, source_type, queue_name, priority, available_at,
+        unique_key, labels, attempt, failures, lost_leases, created_at, updated_at, submitted
+    )
+    SELECT
+        job_id, (submitted ->> 'user_id')::uuid, version, status, submitted ->> 'name',
+        submitted ->> 'source_type', submitted ->> 'queue_name', (submitted ->> 'priority')::int,
+        (submitted ->> 'run_at')::timestamptz, submitted ->> 'unique_key', submitted -> 'labels',
+        0, 0, 0, now(), now(), submitted
+    FROM unnest($17::uuid[], $18::int[], $19::text[], $20::jsonb[])
+        AS n (job_id, version, status, submitted)
+    WHERE n.job_id = ANY (ARRAY(SELECT stream_id FROM first))
+)
+
 -- name: get  one visible job
 SELECT * FROM jobs WHERE job_id = $1 AND status <> 'deleted'
 
