@@ -19,7 +19,7 @@ from reactorcide.api.errors import (
     rate_limited,
     unauthorized,
 )
-from reactorcide.api.limits import Limiter
+from reactorcide.api.limits import Window
 from reactorcide.api.token_uses import TokenUses
 from reactorcide.api.tokens_text import hash_of, is_token_text
 from reactorcide.eventstore.database import Pool
@@ -37,7 +37,7 @@ class Authenticator:
     def __init__(
         self,
         pool: Pool,
-        failures: Limiter[str],
+        failures: Window[str],
         uses: TokenUses,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

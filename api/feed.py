@@ -38,6 +38,7 @@ class Watch:
     def __enter__(self) -> Self:
         """Be told of news from now on."""
         self._feed._watches.add(self)  # noqa: SLF001 - two halves of one thing
+        self._feed._is_watched.set()  # noqa: SLF001 - two halves of one thing
         return self
 
     def __exit__(
@@ -74,6 +75,7 @@ class Feed:
         self._doorbell = doorbell
         self._authenticator = authenticator
         self._watches: set[Watch] = set()
+        self._is_watched = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def watch(self, job_id: UUID) -> Watch:
@@ -107,22 +109,26 @@ class Feed:
                 await task
 
     async def _tell_news(self) -> None:
-        with self._doorbell.listen("logs", "events") as listener:
-            while True:
-                floor = _FLOOR_SECONDS if self._doorbell.is_up else _DEAF_SECONDS
-                await listener.wait(floor * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-                if not self._watches:
-                    continue
-                try:
+        while True:
+            self._is_watched.clear()
+            if not self._watches:
+                await self._is_watched.wait()
+            with self._doorbell.listen("logs", "events") as listener:
+                while self._watches:
                     await self._look()
-                except DatabaseError as error:
-                    log.warning("feed_missed", detail=error.detail)
-                await asyncio.sleep(_QUIET_SECONDS)
+                    await asyncio.sleep(_QUIET_SECONDS)
+                    floor = _FLOOR_SECONDS if self._doorbell.is_up else _DEAF_SECONDS
+                    await listener.wait(floor * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
 
     async def _look(self) -> None:
         """Ask for the heads of all watched jobs; wake those whose job has moved."""
-        with database_errors():
-            heads = await log_chunks.heads(self._pool, {watch.job_id for watch in self._watches})
+        job_ids = {watch.job_id for watch in self._watches}
+        try:
+            with database_errors():
+                heads = await log_chunks.heads(self._pool, job_ids)
+        except DatabaseError as error:
+            log.warning("feed_missed", detail=error.detail)
+            return
         for watch in self._watches:
             head = heads.get(watch.job_id)
             if head is None or head != watch.head:

@@ -1,7 +1,8 @@
-"""How often somebody may ask: GCRA, the generic cell rate algorithm (ITU-T I.371), in memory.
+"""How often somebody may ask, and how often be wrong; counted in memory, by each process alone.
 
-A bucket is one number: the time at which it would be full again. Headers follow
-draft-ietf-httpapi-ratelimit-headers. Each API process counts for itself.
+`Limiter` is GCRA, the generic cell rate algorithm (ITU-T I.371): a bucket that fills all the
+time, fair to who asks steadily. `Window` counts and forgets: for what nobody does steadily in
+good faith. Headers follow draft-ietf-httpapi-ratelimit-headers.
 """
 
 import math
@@ -57,23 +58,9 @@ class Limiter(Generic[K]):
             self._prune(now)
         return self._verdict(full_at - now, 0)
 
-    def peek(self, key: K) -> Verdict:
-        """Tell whether a request of `key` would pass, without counting it."""
-        now = self.clock()
-        interval = self.rate.window_seconds / self.rate.quantity
-        until_full = max(self._full_at.get(key, now) - now, 0)
-        return self._verdict(until_full, max(until_full + interval - self.rate.window_seconds, 0))
-
     def headers(self, verdict: Verdict) -> dict[str, str]:
         """Return the rate limit headers of an answer."""
-        rate = self.rate
-        headers = {
-            "RateLimit-Policy": f'"{self.name}";q={rate.quantity};w={rate.window_seconds}',
-            "RateLimit": f'"{self.name}";r={verdict.remaining};t={verdict.reset_seconds}',
-        }
-        if not verdict.is_allowed:
-            headers["Retry-After"] = str(verdict.retry_after_seconds)
-        return headers
+        return _headers(self.name, self.rate, verdict)
 
     def _verdict(self, until_full: float, over: float) -> Verdict:
         rate = self.rate
@@ -83,3 +70,41 @@ class Limiter(Generic[K]):
 
     def _prune(self, now: float) -> None:
         self._full_at = {key: at for key, at in self._full_at.items() if at > now}
+
+
+@dataclass(slots=True)
+class Window(Generic[K]):
+    """Counts per key from the first on, until `window_seconds` have passed since."""
+
+    name: str
+    rate: Rate
+    clock: Callable[[], float] = time.monotonic
+    _counted: dict[K, tuple[float, int]] = field(default_factory=dict)
+
+    def take(self, key: K) -> Verdict:
+        """Count one more of `key`; the one after `quantity` is not allowed any more."""
+        now = self.clock()
+        ends_at, count = self._counted.get(key, (0.0, 0))
+        if ends_at <= now:
+            ends_at, count = now + self.rate.window_seconds, 0
+        count += 1
+        self._counted[key] = (ends_at, count)
+        if len(self._counted) > _PRUNE_ABOVE:
+            self._counted = {key: kept for key, kept in self._counted.items() if kept[0] > now}
+        left = self.rate.quantity - count
+        seconds = max(1, math.ceil(ends_at - now))
+        return Verdict(left >= 0, max(left, 0), seconds, 0 if left >= 0 else seconds)
+
+    def headers(self, verdict: Verdict) -> dict[str, str]:
+        """Return the rate limit headers of an answer."""
+        return _headers(self.name, self.rate, verdict)
+
+
+def _headers(name: str, rate: Rate, verdict: Verdict) -> dict[str, str]:
+    headers = {
+        "RateLimit-Policy": f'"{name}";q={rate.quantity};w={rate.window_seconds}',
+        "RateLimit": f'"{name}";r={verdict.remaining};t={verdict.reset_seconds}',
+    }
+    if not verdict.is_allowed:
+        headers["Retry-After"] = str(verdict.retry_after_seconds)
+    return headers

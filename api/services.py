@@ -7,7 +7,7 @@ from uuid import UUID
 
 from reactorcide.api.authentication import Authenticator
 from reactorcide.api.feed import Feed
-from reactorcide.api.limits import Limiter
+from reactorcide.api.limits import Limiter, Window
 from reactorcide.api.metrics import Metrics
 from reactorcide.api.settings import ApiSettings
 from reactorcide.api.token_uses import TokenUses
@@ -55,7 +55,7 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
         doorbell = await stack.enter_async_context(Doorbell(database))
         uses = await stack.enter_async_context(TokenUses(pool))
         await stack.enter_async_context(Upkeep(pool, appender, doorbell))
-        authenticator = Authenticator(pool, Limiter("failures", settings.failures_limit), uses)
+        authenticator = Authenticator(pool, Window("failures", settings.failures_limit), uses)
         feed = await stack.enter_async_context(Feed(pool, doorbell, authenticator))
         rate = settings.rate_limit
         yield Services(

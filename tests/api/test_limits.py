@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reactorcide.api.limits import Limiter, Rate
+from reactorcide.api.limits import Limiter, Rate, Window
 from reactorcide.api.services import Services, open_services
 from reactorcide.api.settings import ApiSettings
 from reactorcide.api.tokens_text import new_token_text
@@ -61,6 +61,20 @@ def test_idle_keys_are_forgotten() -> None:
     clock.now += 61
     limiter.take(-1)
     assert len(limiter._full_at) == 1  # noqa: SLF001 - what it holds is the claim
+
+
+def test_a_window_allows_so_many_however_slowly_they_come() -> None:
+    """The sixty-first within a minute of the first is refused; after the minute it starts anew."""
+    now = 1000.0
+    window: Window[str] = Window("failures", Rate(60, 60), lambda: now)
+    for _ in range(60):
+        assert window.take("a").is_allowed
+        now += 0.99
+    refused = window.take("a")
+    assert (refused.is_allowed, refused.retry_after_seconds) == (False, 1)
+    assert window.take("b").is_allowed
+    now += 1
+    assert window.take("a").is_allowed
 
 
 async def test_too_many_requests_of_a_token_are_429(settings: ApiSettings) -> None:
