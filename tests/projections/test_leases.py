@@ -1,0 +1,106 @@
+"""Leases and beats: what is still held is renewed, and a worker learns what is not."""
+
+import asyncio
+from typing import Final
+from uuid import UUID
+
+from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.domain.job import CancelJob, FinishAttempt, Released
+from reactorcide.eventstore.handle import TransactionDoor
+from reactorcide.eventstore.ids import new_id
+from reactorcide.projections import jobs, leases
+from reactorcide.projections.leases import Held
+from reactorcide.projections.upkeep import upkeep
+from reactorcide.tests.conftest import Connection
+from reactorcide.tests.projections.journal import WORKER, Journal, now
+
+_SECONDS_LEFT: Final = """
+SELECT extract(epoch FROM lease_until - now())::float FROM leases WHERE job_id = $1"""
+_LOSE: Final = "UPDATE leases SET lease_until = now() - interval '1 second'"
+
+
+async def test_a_claim_opens_a_lease_and_the_end_of_the_attempt_closes_it(
+    connection: Connection,
+) -> None:
+    """For as long as the claim says, by the database's clock."""
+    journal = Journal(connection)
+    job_id = await journal.submit()
+    attempt = await journal.claim(job_id, lease_seconds=40)
+    assert 35 < await connection.fetchval(_SECONDS_LEFT, job_id) <= 40
+    await journal.tell(job_id, FinishAttempt(attempt, Released("stops"), now(), 0))
+    assert await connection.fetchval(_SECONDS_LEFT, job_id) is None
+    assert await journal.claim(job_id, lease_seconds=60) == 2
+    assert await connection.fetchval(_SECONDS_LEFT, job_id) > 55
+
+
+async def test_a_beat_renews_what_is_held_and_says_what_is_to_stop(connection: Connection) -> None:
+    """One row of worker_beats, all leases, and the grace of those asked to stop."""
+    journal = Journal(connection)
+    running, stopping = await journal.submit(), await journal.submit()
+    for job_id in (running, stopping):
+        await journal.claim(job_id)
+    await journal.tell(stopping, CancelJob(grace_seconds=3))
+    held = await leases.beat(connection, WORKER, [(running, 1), (stopping, 1)], 120)
+    assert held == {
+        (running, 1): Held(running, 1, None),
+        (stopping, 1): Held(stopping, 1, 3),
+    }
+    for job_id in (running, stopping):
+        assert await connection.fetchval(_SECONDS_LEFT, job_id) > 110
+    assert await connection.fetchval("SELECT count(*) FROM worker_beats") == 1
+
+
+async def test_a_beat_without_jobs_is_a_sign_of_life(connection: Connection) -> None:
+    """An idle worker beats too."""
+    assert await leases.beat(connection, WORKER, [], 15) == {}
+    assert await connection.fetchval("SELECT worker_id FROM worker_beats") == WORKER
+
+
+async def test_only_the_holder_of_the_very_attempt_renews(connection: Connection) -> None:
+    """Neither another worker, nor an earlier attempt, nor a job that ended."""
+    journal = Journal(connection)
+    job_id, over = await journal.submit(), await journal.submit()
+    await journal.claim(job_id)
+    await journal.finish(over)
+    assert await leases.beat(connection, new_id(), [(job_id, 1)], 500) == {}
+    assert await leases.beat(connection, WORKER, [(job_id, 2), (over, 1)], 500) == {}
+    assert await connection.fetchval(_SECONDS_LEFT, job_id) <= 15
+
+
+async def test_a_lease_is_lost_when_the_log_says_so(connection: Connection) -> None:
+    """One that is over may still be renewed; once job.lease_expired is recorded, no more."""
+    journal = Journal(connection)
+    job_id = await journal.submit()
+    await journal.claim(job_id)
+    await connection.execute(_LOSE)
+    assert await leases.beat(connection, WORKER, [(job_id, 1)], 15) != {}
+    assert not await upkeep(connection, journal.door)
+    await connection.execute(_LOSE)
+    assert (await upkeep(connection, journal.door)).expired == 1
+    assert await leases.beat(connection, WORKER, [(job_id, 1)], 15) == {}
+
+
+async def test_beats_and_outcomes_never_deadlock(
+    database: Database, connection: Connection
+) -> None:
+    """Whoever locks several leases does so in the order of their ids."""
+    journal = Journal(connection)
+    held: list[tuple[UUID, int]] = []
+    for _ in range(30):
+        job_id = await journal.submit()
+        held.append((job_id, await journal.claim(job_id)))
+    others = [await database.connect() for _ in range(4)]
+
+    async def beat(other: Connection) -> None:
+        for turn in range(30):
+            await leases.beat(other, WORKER, held[:: 1 if turn % 2 else -1], 15)
+
+    async def lose(other: Connection) -> None:
+        for _ in range(10):
+            await other.execute(_LOSE)
+            await upkeep(other, TransactionDoor(other, jobs.rows))
+
+    try:
+        await asyncio.gather(*[beat(other) for other in others[:3]], lose(others[3]))
+    finally:
+        await asyncio.gather(*[other.close() for other in others])
