@@ -101,7 +101,8 @@ class Authenticator:
             return None
         token, roles = found.token, found.user.roles
         scopes = scopes_of(roles, token.scopes)
-        caller = Caller(token.user_id, token.token_id, roles, scopes, token_hash)
+        said = {"user_id": str(token.user_id), "token_id": str(token.token_id)}
+        caller = Caller(token.user_id, token.token_id, roles, scopes, token_hash, said)
         if is_current:  # else somebody's rights have changed while we asked
             self._remember(caller, asked_at + BELIEVED_SECONDS)
         return caller

@@ -32,6 +32,8 @@ class Caller:
     scopes: frozenset[str]
     """What this token opens: the owner's roles, narrowed by the token's own scopes."""
     token_hash: str
+    said: Mapping[str, str]
+    """The two ids as log lines have them."""
 
     @property
     def is_admin(self) -> bool:
@@ -53,7 +55,7 @@ _EVERY_JOB: Final = frozenset({"auditor", "operator", "admin"})
 _COMMAND_EVERY_JOB: Final = frozenset({"operator", "admin"})
 _NO_ID: Final = UUID(int=0)
 
-NOBODY: Final = Caller(_NO_ID, _NO_ID, (), frozenset(), "")
+NOBODY: Final = Caller(_NO_ID, _NO_ID, (), frozenset(), "", {})
 
 
 @dataclass(frozen=True, slots=True)

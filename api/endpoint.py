@@ -74,7 +74,7 @@ class PathEndpoint:
         services = self._services
         header = request.headers.get("authorization")
         caller = await services.authenticator.authenticate(header, exchange.ip)
-        exchange.user_id, exchange.token_id = caller.user_id, caller.token_id
+        exchange.caller = caller.said
         limiter = services.limiter
         if limiter is not None:
             verdict = limiter.take(caller.token_id)

@@ -27,8 +27,8 @@ class Exchange:
     """The operation's name; `unknown` where none was found."""
     is_quiet: bool = False
     """Asked all the time by machines: not worth a line."""
-    user_id: UUID | None = None
-    token_id: UUID | None = None
+    caller: Mapping[str, str] = field(default_factory=dict)
+    """The ids of user and token, once they are known."""
     ip: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     """More headers of the answer, whatever it will be."""
@@ -36,10 +36,12 @@ class Exchange:
 
     def bound(self) -> dict[str, Any]:
         """Return what a log line about it says."""
-        said = {"request_id": self.request_id, "operation": self.operation, "ip": self.ip}
-        if self.user_id is not None:
-            said["user_id"], said["token_id"] = str(self.user_id), str(self.token_id)
-        return said
+        return {
+            "request_id": self.request_id,
+            "operation": self.operation,
+            "ip": self.ip,
+            **self.caller,
+        }
 
 
 def open_exchange(scope: Scope) -> Exchange:

@@ -33,13 +33,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._awaits_head = True
         self._body_timer: asyncio.TimerHandle | None = None
         self._awaits_body = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a head."""
         super().connection_made(transport)
-        self._expect_head()
+        self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing more."""
@@ -48,20 +49,18 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless the head is too large."""
-        if self._head_timer is not None:
-            self._head_bytes += len(data)
+        """Read on. Timers run only for what did not come at one go, as most requests do."""
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._head_timer is not None and self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(too_large(MAX_HEAD_BYTES))
+        if self._awaits_head:
+            self._await_head()
         elif self._awaits_body and self._body_timer is None:
             self._body_timer = self.loop.call_later(self.body_seconds, self._body_is_late)
 
     def on_message_begin(self) -> None:
         """Expect the rest of a head that has begun."""
         super().on_message_begin()
-        if self._head_timer is None:
-            self._expect_head()
+        self._awaits_head = True
 
     def on_headers_complete(self) -> None:
         """Let the request in."""
@@ -72,17 +71,22 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Expect the next request."""
         self._body_is_here()
+        self._head_bytes = 0
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP."""
         self._refuse(malformed_request(msg, code="http_invalid"))
 
-    def _expect_head(self) -> None:
-        self._head_bytes = 0
-        self._head_timer = self.loop.call_later(self.head_seconds, self._head_is_late)
+    def _await_head(self) -> None:
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(too_large(MAX_HEAD_BYTES))
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.head_seconds, self._head_is_late)
 
     def _head_is_here(self) -> None:
+        self._awaits_head = False
+        self._head_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None

@@ -28,7 +28,8 @@ class ApiSettings:
     heartbeat_seconds: float = 15
     """Between signs of life on a stream that has nothing to say."""
     pool_size: int = 10
-    appender_connections: int = 2
+    appender_connections: int = 1
+    """More write at the same time, but less together: with 16 callers one was 20 % faster."""
 
 
 def code_version() -> str:

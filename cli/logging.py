@@ -8,6 +8,7 @@ import sys
 from typing import Any, Final
 
 import structlog
+from pydantic_core import to_json
 
 from reactorcide.cli.settings import Settings
 
@@ -56,4 +57,10 @@ def _rendering(settings: Settings) -> list[Any]:
                 colors=is_terminal, exception_formatter=structlog.dev.plain_traceback
             )
         ]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    renderer = structlog.processors.JSONRenderer(serializer=_json)
+    return [structlog.processors.format_exc_info, renderer]
+
+
+def _json(line: dict[str, Any], **_options: object) -> str:
+    """Return a line as JSON; half the price of the standard library's."""
+    return to_json(line, fallback=str).decode()

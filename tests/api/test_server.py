@@ -70,6 +70,21 @@ async def test_a_head_that_is_too_large_is_413(services: Services) -> None:
         assert (await reader.read()).startswith(b"HTTP/1.1 413 ")
 
 
+async def test_the_size_of_a_body_does_not_count_for_the_next_head(services: Services) -> None:
+    """A large body, then a head in two pieces."""
+    body = b"x" * 200_000
+    length = str(len(body)).encode()
+    async with line_to(services) as (reader, writer):
+        writer.write(b"POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: " + length + b"\r\n\r\n")
+        await writer.drain()
+        writer.write(body)
+        assert (await reader.readuntil(b"No such path")).startswith(b"HTTP/1.1 404 ")
+        writer.write(b"GET /livez HTTP/1.1\r\n")
+        await writer.drain()
+        writer.write(b"Host: a\r\n\r\n")
+        assert b"alive" in await reader.readuntil(b"alive")
+
+
 async def test_what_is_no_http_is_400_in_the_one_shape(services: Services) -> None:
     """Also below the app."""
     async with line_to(services) as (reader, writer):
