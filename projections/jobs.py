@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
+from pydantic_core import to_json
 
 from reactorcide.eventstore.database import Reader
 from reactorcide.eventstore.domain.events import (
@@ -242,7 +243,7 @@ def _constant(submitted: JobSubmitted, text: str) -> tuple[Any, ...]:
         submitted.queue_name,
         submitted.priority,
         submitted.unique_key,
-        json.dumps(submitted.labels) if submitted.labels else "{}",
+        to_json(submitted.labels).decode(),
         text,
     )
 

@@ -13,7 +13,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -154,15 +154,16 @@ class _Rebuild:
             parts = min(os.cpu_count() or 1, _PROGRAMS, events // max(events_each, 1))
             left = [EVERYTHING]
             if parts > 1:
-                left = await self._fill_apart(parts, lambda done: progress(done, events))
+                left = await self._fill_apart(parts, events, progress)
             for part in left:
                 rows = replay(self._reader, self._projection, part, events, progress)
                 await table.copy(self._writer, self._projection, self._beside, rows)
             live = await table.digest(self._reader, self._projection.name)
+        await table.index(self._writer, self._projection, self._beside)
         new = await table.digest(self._writer, self._beside)
         return _Snapshot(events, position, live, new)
 
-    async def _fill_apart(self, parts: int, progress: Callable[[int], None]) -> list[Slice]:
+    async def _fill_apart(self, parts: int, total: int, progress: Progress) -> list[Slice]:
         """Fold in several programs; return the slices that this one has to fold after all.
 
         One that failed there fails here too, and raises what is the matter.
@@ -172,19 +173,18 @@ class _Rebuild:
         def folded(events: int) -> None:
             nonlocal done
             done += events
-            progress(done)
+            progress(done, total)
 
         order = {
             "projection": self._projection.name,
             "beside": self._beside,
             "snapshot": await self._reader.fetchval("SELECT pg_export_snapshot()"),
         }
-        parts_of_it = await slices.cut(self._reader, self._projection, parts)
+        parts_of_it = await slices.cut(self._reader, self._projection, parts, total)
         return await slices.fold_apart(self._database, order, parts_of_it, folded)
 
     async def catch_up(self, settled: int) -> int:
         """Fold again the streams that went on since, until few do; return what is settled now."""
-        await table.run(self._writer, "analyze", self._projection, self._beside)
         for _ in range(_ROUNDS):
             until = await safe_position(self._writer, settled, _PATIENCE_SECONDS)
             if await self._refold(settled, until) <= _FEW_STREAMS:

@@ -98,7 +98,8 @@ class _Folding:
         values, memo = self._projection.values, self._memo
         facts, current = self._facts, self._stream_id
         for stream_id, recorded_at, kind, schema_version, data, position in found:
-            event = memo.get((kind, schema_version, data))
+            is_short = len(data) <= _MEMO_CHARACTERS
+            event = memo.get((kind, schema_version, data)) if is_short else None
             if event is None:
                 event = self._decoded(kind, schema_version, data, position, recorded_at)
             if stream_id != current:

@@ -60,6 +60,13 @@ async def copy(connection: Connection, projection: Projection, table: str, rows:
     await connection.copy_records_to_table(table, records=rows, columns=projection.columns)
 
 
+async def index(connection: Connection, projection: Projection, other: str) -> None:
+    """Give `other` the indexes of the projection's table, and look at what it holds."""
+    for change in await connection.fetch(SQL["indexes"], projection.name, other):
+        await connection.execute(change[0])
+    await run(connection, "analyze", projection, other)
+
+
 async def forget(
     connection: Connection, projection: Projection, table: str, stream_ids: Sequence[UUID]
 ) -> None:

@@ -1,8 +1,8 @@
 -- Statements about whichever table a projection keeps; identifiers go in by format() on the server.
 -- %1$I is the live table, %2$I the one being rebuilt, %3$I the column of the stream's id.
 
--- name: create  an empty copy with the same columns, constraints and indexes
-CREATE TABLE %2$I (LIKE %1$I INCLUDING ALL)
+-- name: create  an empty copy with the same columns and constraints
+CREATE TABLE %2$I (LIKE %1$I INCLUDING ALL EXCLUDING INDEXES)
 
 -- name: create_temporary  the same for one transaction, without indexes
 CREATE TEMPORARY TABLE %2$I (LIKE %1$I) ON COMMIT DROP
@@ -58,6 +58,17 @@ SELECT format(
 )
 FROM pg_class AS c CROSS JOIN LATERAL aclexplode(c.relacl) AS a
 WHERE c.oid = $1::text::regclass AND a.grantee <> c.relowner
+
+-- name: indexes  statements that give $2 the indexes of $1
+SELECT CASE
+    WHEN c.oid IS NOT NULL
+        THEN format('ALTER TABLE %I ADD %s', $2::text, pg_get_constraintdef(c.oid))
+    ELSE format(
+        'CREATE %s INDEX ON %I %s', CASE WHEN i.indisunique THEN 'UNIQUE' END, $2::text,
+        substring(pg_get_indexdef(i.indexrelid) FROM ' USING .*$')
+    ) END
+FROM pg_index AS i LEFT JOIN pg_constraint AS c ON c.conindid = i.indexrelid
+WHERE i.indrelid = $1::text::regclass
 
 -- name: index_names  the live table's indexes, and what they are
 SELECT i.indexrelid::regclass::text AS name,
