@@ -84,6 +84,26 @@ def _no_rows(_changes: Sequence[Change[None]]) -> InlineRows:
     return InlineRows("", ())
 
 
+def _together(appender: Appender[None], connections: Sequence[Connection]) -> Rate:
+    async def write(_connection: Connection, _events: int) -> None:
+        unit = _new_append()
+        await appender.append([(unit, Change(unit.stream_id, 1, None, ()))])
+
+    return _rate(write, connections, 1)
+
+
+async def measure() -> float:
+        start = time.perf_counter()
+        counts = await asyncio.gather(*[writer(c, start + SECONDS) for c in connections])
+        return sum(counts) / (time.perf_counter() - start)
+
+    return measure
+
+
+def _no_rows(_changes: Sequence[Change[None]]) -> InlineRows:
+    return InlineRows("", ())
+
+
 async def _together(database: Database, connections: Sequence[Connection], writers: int) -> Rate:
     appender = Appender(database, _no_rows)
     await appender.__aenter__()
@@ -109,10 +129,11 @@ async def measure(uri: str) -> None:
                 _rate(_floor, connections[:writers], events),
             )
             cases.append(rounded(pair, path="store", writers=writers, events_per_call=events))
-        pair = await interleave(
-            await _together(database, connections, writers),
-            _rate(_floor, connections[:writers], 1),
-        )
+        async with Appender(database, _no_rows) as appender:
+            pair = await interleave(
+                _together(appender, connections[:writers]),
+                _rate(_floor, connections[:writers], 1),
+            )
         cases.append(rounded(pair, path="appender", writers=writers, events_per_call=1))
     report("append", unit="events/s", cases=cases)
     for connection in connections:
