@@ -9,6 +9,8 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from reactorcide.api.call import Call
+from reactorcide.api.errors import status_of
+from reactorcide.api.openapi import ERROR_TITLES
 
 _STYLE: Final = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -53,6 +55,11 @@ def render(openapi: dict[str, Any]) -> str:
     schemas = "".join(
         _schema(name, schema) for name, schema in openapi["components"]["schemas"].items()
     )
+    errors = "".join(
+        f'<tr id="{code}"><td>{status_of(code)}</td><td><code>{code}</code></td>'
+        f"<td>{escape(title)}</td></tr>"
+        for code, title in ERROR_TITLES.items()
+    )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -60,7 +67,8 @@ def render(openapi: dict[str, Any]) -> str:
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>"
         f"<p>{escape(info['description'])}</p>"
         '<p>The same for programs: <a href="/openapi.json">/openapi.json</a></p>'
-        f"<h2>Operations</h2>{operations}<h2>Schemas</h2>{schemas}</body></html>"
+        f"<h2>Operations</h2>{operations}<h2>Errors</h2><table>{errors}</table>"
+        f"<h2>Schemas</h2>{schemas}</body></html>"
     )
 
 

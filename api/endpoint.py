@@ -26,7 +26,7 @@ from reactorcide.api.errors import (
     unsupported_media_type,
 )
 from reactorcide.api.exchange import Exchange, exchange_of
-from reactorcide.api.fields import parse_uuid
+from reactorcide.api.fields import RequestModel, parse_uuid
 from reactorcide.api.json_body import parse_object
 from reactorcide.api.operations import Operation
 from reactorcide.api.services import Services
@@ -35,6 +35,10 @@ from reactorcide.eventstore.record import Context
 MAX_BODY_BYTES: Final = 1024 * 1024
 _USER_AGENT_LETTERS: Final = 256
 _NO_ID: Final = NOBODY.user_id
+
+
+class _NoQuery(RequestModel):
+    """An operation that takes no parameters: a wish that it cannot fulfil is refused."""
 
 
 class PathEndpoint:
@@ -89,7 +93,7 @@ async def _call_of(
     services: Services, operation: Operation, request: Request, caller: Caller, exchange: Exchange
 ) -> Call[Any, Any]:
     object_id = _object_id(operation, request)
-    query = _query_of(operation.query, request)
+    query = None if operation.is_public else _query_of(operation.query, request)
     raw = b""
     body = None
     if operation.body is not None:
@@ -123,7 +127,7 @@ def _context_of(request: Request, caller: Caller, exchange: Exchange) -> Context
 
 def _query_of(model: type[BaseModel] | None, request: Request) -> BaseModel | None:
     """Return the query parameters; `label.k=v` becomes `label: {k: v}`."""
-    if model is None:
+    if model is None and not request.scope["query_string"]:
         return None
     values: dict[str, Any] = {}
     for key, value in request.query_params.multi_items():
@@ -137,7 +141,7 @@ def _query_of(model: type[BaseModel] | None, request: Request) -> BaseModel | No
             raise invalid_field(pointer, "duplicate_key", "The parameter occurs twice")
         place[name] = value
     try:
-        return model.model_validate(values)
+        return (model or _NoQuery).model_validate(values)
     except ValidationError as error:
         raise problem_of_validation(error) from None
 

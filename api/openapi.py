@@ -18,19 +18,27 @@ _ABOUT: Final = (
     "what is shown is a fold of them. Errors are RFC 9457 problem details with a stable `error`."
 )
 
-_TITLES: Final[Mapping[str, str]] = {
+ERROR_TITLES: Final[Mapping[str, str]] = {
     "malformed_request": "Not JSON, or a header that cannot be read",
     "unauthorized": "No token, or one that does not hold",
     "forbidden": "The caller lacks the role or scope",
     "not_found": "Unknown, no UUID, or somebody else's",
-    "request_timeout": "The body did not arrive within 30 seconds",
+    "method_not_allowed": "The path exists; `Allow` lists its methods",
+    "request_timeout": "The request did not arrive in time: head 10 s, body 30 s",
     "conflict": "Not legal in the present state, which `current_status` names",
+    "precondition_failed": "`If-Match` names another version than the present one",
     "too_large": "The body is over 1 MiB",
     "unsupported_media_type": "The body is not JSON by its own account",
     "range_not_satisfiable": "The range begins behind the end",
     "invalid_input": "Well-formed input that breaks a rule; `errors` points at it",
+    "precondition_required": "`If-Match` is missing",
     "rate_limited": "Too many requests; `Retry-After` says when to come back",
+    "internal_error": "A defect of ours; the request id finds it in our log",
     "unavailable": "The database cannot be used just now",
+}
+
+_HEADER_LIMITS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "Idempotency-Key": {"minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
 }
 
 
@@ -57,13 +65,11 @@ def errors_of(row: Operation) -> dict[int, list[str]]:
     """Return the error codes that an operation may answer with, by status."""
     codes = ["unavailable", *row.errors]
     if not row.is_public:
-        codes += ["unauthorized", "rate_limited"]
+        codes += ["unauthorized", "rate_limited", "invalid_input"]
     if row.scopes or row.name == "issueToken":
         codes.append("forbidden")
     if "{" in row.path:
         codes.append("not_found")
-    if row.query is not None or row.body is not None:
-        codes.append("invalid_input")
     if row.body is not None:
         codes += ["malformed_request", "request_timeout", "too_large", "unsupported_media_type"]
     found: dict[int, list[str]] = {}
@@ -119,7 +125,7 @@ def _parameters(row: Operation, definitions: Mapping[str, Any]) -> list[dict[str
         for name, schema in definitions[row.query.__name__]["properties"].items():
             found.append(_query_parameter(name, schema))
     for name, text in (row.headers or {}).items():
-        shape = {"type": "string"}
+        shape = {"type": "string", **_HEADER_LIMITS.get(name, {})}
         found.append({"name": name, "in": "header", "description": text, "schema": shape})
     return found
 
@@ -147,7 +153,7 @@ def _responses(row: Operation, schemas: Mapping[object, dict[str, Any]]) -> dict
         )
     for status, codes in sorted(errors_of(row).items()):
         responses[str(status)] = {
-            "description": "; ".join(f"`{code}`: {_TITLES[code]}" for code in codes),
+            "description": "; ".join(f"`{code}`: {ERROR_TITLES[code]}" for code in codes),
             "content": {_PROBLEM: {"schema": {"$ref": _REF.format(model="ProblemView")}}},
         }
     return responses

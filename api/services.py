@@ -48,7 +48,7 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
     """Connect and start what runs beside the requests. Raises DatabaseUnavailable."""
     database = Database(settings.database_uri)
     async with AsyncExitStack() as stack:
-        pool = await database.create_pool(2, settings.pool_size)
+        pool = await database.create_pool(0, settings.pool_size)
         stack.push_async_callback(pool.close)
         connections = settings.appender_connections
         appender = await stack.enter_async_context(Appender(database, jobs.rows, connections))

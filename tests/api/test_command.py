@@ -7,7 +7,7 @@ import pytest
 from reactorcide.api.services import Services
 from reactorcide.eventstore.domain.job import Cancelled, Failed, Outcome, TimedOut
 from reactorcide.tests.api import work
-from reactorcide.tests.api.conftest import Client
+from reactorcide.tests.api.conftest import Client, client_of, token_for
 from reactorcide.tests.api.test_errors import problem
 from reactorcide.tests.api.test_submit import in_seconds, submit
 
@@ -160,3 +160,15 @@ async def test_who_commands_a_job(
     assert retried.json()["user_id"] == (await user.get("/api/v1/me")).json()["user"]["user_id"]
     assert (await operator.delete(path)).status_code == 204
     assert await services.pool.fetchval("SELECT count(*) FROM jobs WHERE status = 'deleted'") == 1
+
+
+async def test_who_only_sees_a_job_does_not_change_it(services: Services, user: Client) -> None:
+    """An auditor who is a user too may write, but only to its own."""
+    job_id = (await submit(user))["job_id"]
+    token, _ = await token_for(services, "both", "auditor", "user")
+    async with client_of(services, token) as both:
+        for command in ("cancel", "kill", "retry"):
+            answer = await both.post(f"/api/v1/jobs/{job_id}/{command}")
+            problem(answer, 403, "forbidden")
+        own = (await submit(both))["job_id"]
+        assert (await both.post(f"/api/v1/jobs/{own}/cancel")).status_code == 200

@@ -4,13 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
 import pytest
 
-from reactorcide.api.services import Services
+from reactorcide.api.services import Services, open_services
+from reactorcide.api.settings import ApiSettings
 from reactorcide.eventstore.domain.job import CancelJob, Cancelled, Failed
 from reactorcide.tests.api import work
 from reactorcide.tests.api.conftest import Client, token_for
@@ -211,3 +212,18 @@ async def test_many_streams_of_one_job_hear_the_same(services: Services, live: C
         await work.finish(services, job_id)
         for heard in await asyncio.gather(*listening):
             assert heard == [f"1-{nth}" for nth in range(1, 31)] + [None]
+
+
+async def test_a_quiet_stream_gives_signs_of_life(settings: ApiSettings) -> None:
+    """Comments, which are no events, so that nobody in between gives up."""
+    async with open_services(replace(settings, heartbeat_seconds=0)) as services:
+        token, _ = await token_for(services, "una")
+        headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+        async with serving(services) as url, Client(base_url=url, headers=headers) as client:
+            job_id = (await submit(client))["job_id"]
+            async with client.stream("GET", f"/api/v1/jobs/{job_id}/logs") as answer:
+                async with asyncio.timeout(10):
+                    async for line in answer.aiter_lines():
+                        if line.startswith(":"):
+                            break
+                assert (await client.post(f"/api/v1/jobs/{job_id}/cancel")).is_success

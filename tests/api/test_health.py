@@ -1,12 +1,17 @@
 """Health, counters and the document: open to everybody."""
 
+import asyncio
 import json
 import re
+from contextlib import suppress
+from typing import Final
 
+import asyncpg
 import pytest
 from pydantic import BaseModel
 
 from reactorcide.api.docs import render
+from reactorcide.api.errors import ERROR_CODES
 from reactorcide.api.openapi import document
 from reactorcide.api.services import Services
 from reactorcide.api.table import OPERATIONS
@@ -40,6 +45,44 @@ async def test_a_closed_database_is_503_and_never_401(services: Services, user: 
         assert answer.json()["error"] == "unavailable"
         assert int(answer.headers["retry-after"]) >= 1
     assert (await user.get("/livez")).status_code == 200
+
+
+CUT: Final = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = $1 AND pid <> pg_backend_pid()"""
+
+
+async def test_a_database_that_goes_and_comes_back(
+    database_uri: str, services: Services, user: Client
+) -> None:
+    """503 on reads and writes alike while it is away; then all is well again by itself."""
+    elsewhere = await asyncpg.connect(database_uri, database="postgres")
+    name = await services.pool.fetchval("SELECT current_database()")
+    away, back = f'ALTER DATABASE "{name}" RENAME TO gone_{name}', f"gone_{name}"
+    try:
+        while True:  # somebody may connect again in between
+            await elsewhere.fetch(CUT, name)
+            with suppress(asyncpg.ObjectInUseError):
+                await elsewhere.execute(away)
+                break
+        for answer in (
+            await user.get("/readyz"),
+            await user.get("/api/health"),
+            await user.get("/api/v1/jobs"),
+            await user.post("/api/v1/jobs", json=JOB),
+            await user.post("/api/v1/jobs", json=JOB, headers={"Idempotency-Key": "k"}),
+            await user.post("/api/v1/jobs", json={**JOB, "unique_key": "k"}),
+        ):
+            assert answer.status_code == 503, answer.text
+            assert answer.json()["error"] == "unavailable"
+        await elsewhere.execute(f'ALTER DATABASE "{back}" RENAME TO "{name}"')
+        async with asyncio.timeout(20):
+            while (await user.post("/api/v1/jobs", json=JOB)).status_code != 201:
+                pass  # asks again
+            while (await user.get("/api/health")).json().get("checks", {}).get("doorbell") != "ok":
+                pass  # asks again
+    finally:
+        await elsewhere.close()
 
 
 async def test_metrics_count_requests_and_jobs(
@@ -91,6 +134,8 @@ async def test_the_page_needs_nothing_from_outside(anonymous: Client) -> None:
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', answer.text)
     for row in OPERATIONS:
         assert f'id="{row.name}"' in answer.text
+    for code in ERROR_CODES:
+        assert f'id="{code}"' in answer.text
 
 
 def test_the_page_escapes_what_it_shows() -> None:

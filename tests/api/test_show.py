@@ -151,6 +151,15 @@ async def test_a_bad_query_is_422_with_its_pointer(
     problem(await anonymous.get(f"/api/v1/jobs?{query}"), 401, "unauthorized")
 
 
+async def test_a_parameter_that_an_operation_does_not_know_is_422(user: Client) -> None:
+    """An answer that leaves a wish out would be a wrong one."""
+    path = f"/api/v1/jobs/{(await submit(user))['job_id']}"
+    for suffix in ("?at=2030-01-01T00:00:00Z", "/events?limit=1", "/explain?x="):
+        problem(await user.get(path + suffix), 422, "invalid_input")
+    problem(await user.post(f"{path}/cancel?force=1"), 422, "invalid_input")
+    assert (await user.get("/livez?x=1")).status_code == 200
+
+
 async def test_the_events_of_a_job_tell_its_life(services: Services, user: Client) -> None:
     """In order, with actors and times that ascend."""
     made = await submit(user)
