@@ -92,29 +92,6 @@ def _together(appender: Appender[None], connections: Sequence[Connection]) -> Ra
     return _rate(write, connections, 1)
 
 
-async def measure() -> float:
-        start = time.perf_counter()
-        counts = await asyncio.gather(*[writer(c, start + SECONDS) for c in connections])
-        return sum(counts) / (time.perf_counter() - start)
-
-    return measure
-
-
-def _no_rows(_changes: Sequence[Change[None]]) -> InlineRows:
-    return InlineRows("", ())
-
-
-async def _together(database: Database, connections: Sequence[Connection], writers: int) -> Rate:
-    appender = Appender(database, _no_rows)
-    await appender.__aenter__()
-
-    async def write(_connection: Connection, _events: int) -> None:
-        unit = _new_append()
-        await appender.append([(unit, Change(unit.stream_id, 1, None, ()))])
-
-    return _rate(write, connections[:writers], 1)
-
-
 async def measure(uri: str) -> None:
     """Measure every combination of 1, 16, 64 writers and 1, 10, 100 events a call."""
     database = Database(uri)
