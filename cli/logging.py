@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from reactorcide.cli.settings import Settings
 
-_QUIET_LIBRARIES: Final = ("uvicorn", "asyncio", "sse_starlette")
+_QUIET_LIBRARIES: Final = ("uvicorn", "asyncio")
 
 
 class _Forwarding(logging.Handler):

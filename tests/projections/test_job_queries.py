@@ -67,8 +67,9 @@ async def test_every_filter_narrows_a_list(connection: Connection) -> None:
     journal = Journal(connection)
     await journal.submit(name="Plain")
     await journal.submit(name="gpu", labels={"gpu": "yes", "zone": "a"}, queue_name="fast")
-    cloned = {"source_type": "git", "git_url": "https://example.org/a.git"}
-    await journal.submit(name="100% _Done_", user_id=OTHER, **cloned)
+    await journal.submit(
+        name="100% _Done_", user_id=OTHER, source_type="git", git_url="https://example.org/a.git"
+    )
     between = await connection.fetchval("SELECT now()")
     await journal.tell(await journal.submit(name="late"), CancelJob())
     for wanted, names in (

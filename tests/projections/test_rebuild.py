@@ -77,7 +77,6 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 
 _ALL_ROWS: Final = "SELECT format('SELECT * FROM %I ORDER BY %I', $1::text, $2::text)"
-_ALL_ROWS: Final = "SELECT format('SELECT * FROM %I ORDER BY %I', $1::text, $2::text)"
 _BESIDE: Final = "SELECT to_regclass('jobs_rebuild')"
 _OTHERS_LEFT: Final = """
 SELECT count(*) FROM pg_stat_activity
