@@ -116,7 +116,7 @@ async def _connected(database: Database) -> AsyncIterator[Connection]:
     finally:
         try:
             await connection.close(timeout=_CLOSE_SECONDS)
-        except TimeoutError:
+        except (TimeoutError, asyncpg.InterfaceError):
             connection.terminate()
 
 
@@ -158,8 +158,10 @@ class _Rebuild:
             for part in left:
                 rows = replay(self._reader, self._projection, part, events, progress)
                 await table.copy(self._writer, self._projection, self._beside, rows)
-            live = await table.digest(self._reader, self._projection.name)
-        await table.index(self._writer, self._projection, self._beside)
+            live, _ = await asyncio.gather(  # two sessions, two cores
+                table.digest(self._reader, self._projection.name),
+                table.index(self._writer, self._projection, self._beside),
+            )
         new = await table.digest(self._writer, self._beside)
         return _Snapshot(events, position, live, new)
 
