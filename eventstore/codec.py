@@ -12,13 +12,23 @@ the old version stays. Nothing is ever rewritten in the log.
 import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, Final, NamedTuple, TypeAlias, get_args
 from uuid import UUID
 
 from pydantic import ValidationError
 
 from reactorcide.eventstore.domain.events import AnyEvent, Event
 from reactorcide.eventstore.record import NewEvent, RecordedEvent
+
+
+class Encoded(NamedTuple):
+    """As much of a recorded event as decoding looks at."""
+
+    position: int
+    type: str
+    schema_version: int
+    data: str
+
 
 Upcaster: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -34,7 +44,7 @@ UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = MappingProxyType({})
 class CodecError(Exception):
     """The event at `position` can't be read by this program."""
 
-    def __init__(self, recorded: RecordedEvent, detail: str) -> None:
+    def __init__(self, recorded: RecordedEvent | Encoded, detail: str) -> None:
         super().__init__(
             f"event {recorded.type} v{recorded.schema_version} "
             f"at position {recorded.position}: {detail}"
@@ -63,7 +73,7 @@ def encode(event_id: UUID, event: Event) -> NewEvent:
 
 
 def decode(
-    recorded: RecordedEvent, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS
+    recorded: RecordedEvent | Encoded, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS
 ) -> AnyEvent:
     """Return the fact that the log kept, brought up to its class's schema version.
 
@@ -83,7 +93,7 @@ def decode(
 
 
 def _upcast(
-    recorded: RecordedEvent, wanted: int, upcasters: Mapping[tuple[str, int], Upcaster]
+    recorded: RecordedEvent | Encoded, wanted: int, upcasters: Mapping[tuple[str, int], Upcaster]
 ) -> str:
     """Return the JSON text after every step from the recorded version to `wanted`."""
     if recorded.schema_version > wanted:

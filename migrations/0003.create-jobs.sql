@@ -1,6 +1,8 @@
 -- depends: 0002.create-users-and-tokens
 -- Jobs as they stand now, the leases of those that run, and the answers of keyed submits.
 
+-- A row is narrow, because every step of a job writes it anew: what was asked for stays in the
+-- log, in the job's first event.
 CREATE TABLE jobs (
     job_id              uuid             NOT NULL PRIMARY KEY,
     user_id             uuid             NOT NULL,
@@ -26,9 +28,7 @@ CREATE TABLE jobs (
     claimed_at          timestamptz,
     started_at          timestamptz,
     completed_at        timestamptz,
-    cancel_requested_at timestamptz,
-    -- The data of job.submitted, as it is in the log.
-    submitted           jsonb            NOT NULL
+    cancel_requested_at timestamptz
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
 -- A claim reads the first few of this: best priority first, oldest (ids are time-ordered) first.

@@ -25,8 +25,8 @@ class Projection:
     """The column that holds the stream's id; the table's primary key."""
     columns: tuple[str, ...]
     """All of the table's, in the order of `values`."""
-    values: Callable[[UUID, Sequence[Fact[Any]], str], tuple[Any, ...]]
-    """From a stream's id, its facts and the JSON of the first one to the row."""
+    values: Callable[[UUID, Sequence[Fact[Any]]], tuple[Any, ...]]
+    """From a stream's id and its facts to the row."""
 
 
 REGISTRY: Final = (

@@ -5,16 +5,14 @@ only reads.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
 
-from reactorcide.eventstore.codec import decode
+from reactorcide.eventstore.codec import Encoded, decode
 from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.domain.events import AnyEvent
-from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.projections.folding import Fact
 from reactorcide.projections.projection import Projection
 
@@ -90,7 +88,6 @@ class _Folding:
         self._projection = projection
         self._stream_id = _NO_STREAM
         self._facts: list[Fact[Any]] = []
-        self._text = ""
         self._memo: dict[tuple[str, int, str], AnyEvent] = {}
 
     def over(self, found: Iterable[asyncpg.Record]) -> Iterator[Row]:
@@ -98,39 +95,22 @@ class _Folding:
         values, memo = self._projection.values, self._memo
         facts, current = self._facts, self._stream_id
         for stream_id, recorded_at, kind, schema_version, data, position in found:
-            is_short = len(data) <= _MEMO_CHARACTERS
-            event = memo.get((kind, schema_version, data)) if is_short else None
-            if event is None:
-                event = self._decoded(kind, schema_version, data, position, recorded_at)
+            # Most short events say the same as another, and are immutable.
+            if len(data) > _MEMO_CHARACTERS:
+                event = decode(Encoded(position, kind, schema_version, data))
+            elif (event := memo.get((kind, schema_version, data))) is None:  # type: ignore[assignment]  # just now
+                event = decode(Encoded(position, kind, schema_version, data))
+                if len(memo) >= _MEMO_ENTRIES:
+                    memo.clear()
+                memo[kind, schema_version, data] = event
             if stream_id != current:
                 if facts:
-                    yield values(current, facts, self._text)
+                    yield values(current, facts)
                 facts, current = [], stream_id
-                self._text = _text_of(event, schema_version, data)
             facts.append((recorded_at, event))
         self._facts, self._stream_id = facts, current
 
     def rest(self) -> Iterator[Row]:
         """Yield the row of the last stream."""
         if self._facts:
-            yield self._projection.values(self._stream_id, self._facts, self._text)
-
-    def _decoded(
-        self, kind: str, schema_version: int, data: str, position: int, recorded_at: datetime
-    ) -> AnyEvent:
-        """Decode one event. Most short ones say the same as another, and are immutable."""
-        envelope = (None,) * 8  # decoding looks at no more than what stands here
-        recorded = (position, None, "job", None, 0, kind, schema_version, data, *envelope)
-        event = decode(RecordedEvent._make((*recorded, recorded_at)))
-        if len(data) <= _MEMO_CHARACTERS:
-            if len(self._memo) >= _MEMO_ENTRIES:
-                self._memo.clear()
-            self._memo[kind, schema_version, data] = event
-        return event
-
-
-def _text_of(event: AnyEvent, schema_version: int, data: str) -> str:
-    """Return the JSON of an event as it is written today."""
-    if schema_version == event.schema_version:
-        return data
-    return event.model_dump_json(exclude_none=True)
+            yield self._projection.values(self._stream_id, self._facts)

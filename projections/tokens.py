@@ -200,7 +200,7 @@ COLUMNS: Final = (
 )
 
 
-def values(token_id: UUID, facts: Sequence[Fact[TokenEvent]], _text: str) -> tuple[Any, ...]:
+def values(token_id: UUID, facts: Sequence[Fact[TokenEvent]]) -> tuple[Any, ...]:
     """Return the row of a token, in the order of COLUMNS."""
     token = folded(token_id, facts)
     return tuple(getattr(token, column) for column in COLUMNS)

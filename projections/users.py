@@ -135,7 +135,7 @@ COLUMNS: Final = (
 )
 
 
-def values(user_id: UUID, facts: Sequence[Fact[UserEvent]], _text: str) -> tuple[Any, ...]:
+def values(user_id: UUID, facts: Sequence[Fact[UserEvent]]) -> tuple[Any, ...]:
     """Return the row of a user, in the order of COLUMNS."""
     user = folded(user_id, facts)
     return tuple(getattr(user, column) for column in COLUMNS)

@@ -163,7 +163,7 @@ COLUMNS: Final = (
 )
 
 
-def values(worker_id: UUID, facts: Sequence[Fact[WorkerEvent]], _text: str) -> tuple[Any, ...]:
+def values(worker_id: UUID, facts: Sequence[Fact[WorkerEvent]]) -> tuple[Any, ...]:
     """Return the row of a worker, in the order of COLUMNS."""
     worker = folded(worker_id, facts)
     labels = {"labels": json.dumps(dict(worker.labels))}  # the driver takes JSON as text

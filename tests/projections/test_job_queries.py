@@ -27,7 +27,7 @@ OTHER: Final = UUID("018f0000-0000-7000-8000-000000000002")
 _MANY: Final = """
 INSERT INTO jobs (
     job_id, user_id, version, status, name, source_type, queue_name, priority, available_at,
-    labels, attempt, failures, lost_leases, created_at, updated_at, submitted
+    labels, attempt, failures, lost_leases, created_at, updated_at
 )
 SELECT
     ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
@@ -36,7 +36,7 @@ SELECT
         WHEN n % 100 = 2 THEN 'submitted' ELSE 'completed' END,
     'job ' || n, 'none', 'q' || n % 3, n % 5,
     CASE WHEN n % 100 = 2 THEN now() + interval '1 hour' END,
-    '{}', 0, 0, 0, now(), now(), '{"depends_on": []}'
+    '{}', 0, 0, 0, now(), now()
 FROM generate_series(1, $1::int) AS n"""
 
 
@@ -107,7 +107,6 @@ async def test_a_deleted_job_is_found_nowhere(connection: Connection) -> None:
 async def test_a_total_is_exact_while_counting_is_cheap(connection: Connection) -> None:
     """None once the scope is larger than what is counted; an owner with few has one still."""
     await connection.execute(_MANY, ROWS_COUNTED + 1)
-    await connection.execute("UPDATE jobs SET submitted = $1", _SUBMITTED)
     owner = await connection.fetchval("SELECT user_id FROM jobs LIMIT 1")
     listed = await jobs.list_page(connection, JobFilter(status=Status.QUEUED), Page(limit=1))
     assert listed.total is None
@@ -115,11 +114,6 @@ async def test_a_total_is_exact_while_counting_is_cheap(connection: Connection) 
     assert owned.total == await connection.fetchval(
         "SELECT count(*) FROM jobs WHERE user_id = $1", owner
     )
-
-
-_SUBMITTED: Final = (
-    '{"user_id": "018f0000-0000-7000-8000-000000000001", "name": "n", "job_command": "true"}'
-)
 
 
 async def test_the_best_priority_is_claimed_first_then_the_oldest(connection: Connection) -> None:
