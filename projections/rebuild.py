@@ -28,9 +28,11 @@ from reactorcide.projections.replay import (
     EVERYTHING,
     Progress,
     Slice,
+    Tally,
     count,
     replay,
     replay_some,
+    uncollected,
 )
 from reactorcide.projections.table import Digest
 
@@ -152,12 +154,11 @@ class _Rebuild:
         async with self._reader.transaction(isolation="repeatable_read", readonly=True):
             events, position = await count(self._reader, self._projection)
             parts = min(os.cpu_count() or 1, _PROGRAMS, events // max(events_each, 1))
-            left = [EVERYTHING]
+            tally = Tally(events, progress)
             if parts > 1:
-                left = await self._fill_apart(parts, events, progress)
-            for part in left:
-                rows = replay(self._reader, self._projection, part, events, progress)
-                await table.copy(self._writer, self._projection, self._beside, rows)
+                await self._fold_in_parts(parts, events, tally)
+            else:
+                await self._fold(EVERYTHING, tally)
             live, _ = await asyncio.gather(  # two sessions, two cores
                 table.digest(self._reader, self._projection.name),
                 table.index(self._writer, self._projection, self._beside),
@@ -165,25 +166,25 @@ class _Rebuild:
         new = await table.digest(self._writer, self._beside)
         return _Snapshot(events, position, live, new)
 
-    async def _fill_apart(self, parts: int, total: int, progress: Progress) -> list[Slice]:
-        """Fold in several programs; return the slices that this one has to fold after all.
+    async def _fold(self, part: Slice, tally: Tally) -> None:
+        """Fold a slice here."""
+        rows = replay(self._reader, self._projection, part, tally)
+        with uncollected():
+            await table.copy(self._writer, self._projection, self._beside, rows)
 
-        One that failed there fails here too, and raises what is the matter.
-        """
-        done = 0
-
-        def folded(events: int) -> None:
-            nonlocal done
-            done += events
-            progress(done, total)
-
+    async def _fold_in_parts(self, parts: int, events: int, tally: Tally) -> None:
+        """Fold the first slice here, the others in programs of their own."""
         order = {
             "projection": self._projection.name,
             "beside": self._beside,
             "snapshot": await self._reader.fetchval("SELECT pg_export_snapshot()"),
         }
-        parts_of_it = await slices.cut(self._reader, self._projection, parts, total)
-        return await slices.fold_apart(self._database, order, parts_of_it, folded)
+        ours, *others = await slices.cut(self._reader, self._projection, parts, events)
+        async with slices.folded_apart(self._database, order, others, tally) as apart:
+            await self._fold(ours, tally)
+            left = await apart
+        for part in left:  # what failed there fails here too, and says what is the matter
+            await self._fold(part, tally)
 
     async def catch_up(self, settled: int) -> int:
         """Fold again the streams that went on since, until few do; return what is settled now."""

@@ -7,11 +7,11 @@ dies with whoever started it. A slice goes in whole or not at all.
 """
 
 import asyncio
-import gc
 import json
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any, Final
 from uuid import UUID
@@ -21,7 +21,7 @@ import uvloop
 from reactorcide.eventstore.database import Connection, Database
 from reactorcide.projections import table
 from reactorcide.projections.projection import Projection, named
-from reactorcide.projections.replay import EVERYTHING, Slice, replay
+from reactorcide.projections.replay import EVERYTHING, Slice, replay, uncollected
 
 # What splits the streams into parts of about the same size, by a sample of the log's pages.
 _CUTS: Final = """
@@ -52,26 +52,32 @@ async def cut(
     return [Slice(UUID(int=low + 1), UUID(int=high)) for low, high in pairwise(bounds)]
 
 
-async def fold_apart(
+@asynccontextmanager
+async def folded_apart(
     database: Database,
     order: dict[str, str],
     slices: Sequence[Slice],
     folded: Callable[[int], None],
-) -> list[Slice]:
-    """Fold each slice in a program of its own; return those that did not go in.
+) -> AsyncIterator[Awaitable[list[Slice]]]:
+    """Fold each slice in a program of its own while the block runs.
 
-    `order` names the projection, the table and the snapshot, as `main` takes them. `folded` is
-    told of so many more events.
+    What is lent tells, when awaited, which slices did not go in. `order` names the projection,
+    the table and the snapshot, as `main` takes them. `folded` is told of so many more events.
+    Whoever leaves early takes the programs with it.
     """
     programs = [await _start(database, order, one) for one in slices]
+    following = asyncio.gather(*[_follow(program, folded) for program in programs])
+
+    async def left() -> list[Slice]:
+        return [one for one, went_in in zip(slices, await following, strict=True) if not went_in]
+
     try:
-        whole = await asyncio.gather(*[_follow(program, folded) for program in programs])
+        yield asyncio.ensure_future(left())
     finally:
         for program in programs:
             if program.returncode is None:
                 program.kill()
-            await program.wait()
-    return [one for one, is_whole in zip(slices, whole, strict=True) if not is_whole]
+        await asyncio.gather(*[program.wait() for program in programs])
 
 
 async def _start(database: Database, order: dict[str, str], one: Slice) -> Process:
@@ -96,30 +102,25 @@ async def _follow(program: Process, folded: Callable[[int], None]) -> bool:
 
 def main(**order: Any) -> None:  # noqa: ANN401  from JSON
     """Fold one slice; the order is what `_start` wrote."""
-    gc.disable()  # what folding makes holds no cycles, and the program soon ends
-    uvloop.run(_fold(**order))
-    sys.stdout.write(_FOLDED.decode() + "\n")
+    with uncollected():
+        uvloop.run(_fold(**order))
+    _say(_FOLDED.decode())
+
+
+def _say(word: object) -> None:
+    sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
 
 
 async def _fold(  # noqa: PLR0913  the fields of an order
     *, uri: str, projection: str, beside: str, snapshot: str, first: str, last: str
 ) -> None:
-    told = 0
-
-    def progress(done: int, _total: int) -> None:
-        nonlocal told
-        sys.stdout.write(f"{done - told}\n")
-        sys.stdout.flush()
-        told = done
-
-    database, fold = Database(uri), named(projection)
+    database, fold, one = Database(uri), named(projection), Slice(UUID(first), UUID(last))
     reader = await database.connect(role=False, jit="off", timezone="UTC")
     writer = await database.connect(role=False, jit="off", timezone="UTC")
     importing = await reader.fetchval(_IMPORT, snapshot)
     async with reader.transaction(isolation="repeatable_read", readonly=True):
         await reader.execute(importing)
-        one = Slice(UUID(first), UUID(last))
-        await table.copy(writer, fold, beside, replay(reader, fold, one, 0, progress))
+        await table.copy(writer, fold, beside, replay(reader, fold, one, _say))
     await reader.close()
     await writer.close()

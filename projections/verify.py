@@ -8,10 +8,18 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from reactorcide.eventstore.database import Database, database_errors
+from reactorcide.eventstore.database import Connection, Database, database_errors
 from reactorcide.projections import table
 from reactorcide.projections.projection import Projection
-from reactorcide.projections.replay import EVERYTHING, Progress, Row, count, replay
+from reactorcide.projections.replay import (
+    EVERYTHING,
+    Progress,
+    Row,
+    Tally,
+    count,
+    replay,
+    uncollected,
+)
 from reactorcide.projections.table import Difference
 
 _REBUILT: Final = "reactorcide_rebuilt"
@@ -48,13 +56,8 @@ async def verify(database: Database, projection: Projection, progress: Progress)
             async with connection.transaction(isolation="repeatable_read"):
                 events, position = await count(connection, projection)
                 await table.run(connection, "create_temporary", projection, _REBUILT)
-                rows: list[Row] = []
-                async for row in replay(connection, projection, EVERYTHING, events, progress):
-                    rows.append(row)
-                    if len(rows) >= _CHUNK_ROWS:
-                        await table.copy(connection, projection, _REBUILT, rows)
-                        rows.clear()
-                await table.copy(connection, projection, _REBUILT, rows)
+                with uncollected():
+                    await _fold(connection, projection, Tally(events, progress))
                 made = await table.digest(connection, _REBUILT)
                 differences = await table.differences(
                     connection, projection, _REBUILT, DIFFERENCES_NAMED
@@ -63,3 +66,14 @@ async def verify(database: Database, projection: Projection, progress: Progress)
             await connection.close()
     seconds = time.monotonic() - start
     return Verified(projection.name, made.rows, events, position, made.digest, differences, seconds)
+
+
+async def _fold(connection: Connection, projection: Projection, tally: Tally) -> None:
+    """Fold the whole log into the temporary table, by turns on the one connection that sees it."""
+    rows: list[Row] = []
+    async for row in replay(connection, projection, EVERYTHING, tally):
+        rows.append(row)
+        if len(rows) >= _CHUNK_ROWS:
+            await table.copy(connection, projection, _REBUILT, rows)
+            rows.clear()
+    await table.copy(connection, projection, _REBUILT, rows)

@@ -138,10 +138,10 @@ def evolve(  # noqa: C901, PLR0911  one case per kind of event
     match event:
         case JobSubmitted():
             return JobState(status, event, available_at=event.run_at)
+        case JobStarted() | JobQueued() | JobDeleted():
+            return JobState(status, *state[1:])  # half of what _replace takes
         case JobClaimed():
             return state._replace(status=status, attempt=event.attempt, worker_id=event.worker_id)
-        case JobStarted() | JobQueued() | JobDeleted():
-            return state._replace(status=status)
         case JobCompleted():
             return state._replace(status=status, exit_code=event.exit_code, last_error=None)
         case JobFailed() | JobTimedOut():
