@@ -145,7 +145,8 @@ def folded(job_id: UUID, facts: Sequence[Fact[JobEvent]]) -> Job:
 def rows(changes: Sequence[Change[JobState]]) -> InlineRows:
     """Return what the append of these changes writes: rows of `jobs` and of `leases`.
 
-    A claim opens the attempt's lease; what ends the attempt closes it.
+    A claim opens the attempt's lease; what ends the attempt closes it. Several changes at once
+    belong on a writer's connection: its plans lock the rows in the order that they are given in.
     """
     ordered = sorted(changes, key=lambda change: change.stream_id)  # as all who lock rows here
     if all(_is_just_submitted(change) for change in ordered):

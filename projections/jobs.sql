@@ -195,7 +195,10 @@ ORDER BY j.priority DESC, j.job_id LIMIT $3
 
 -- name: due  waiting jobs whose time has come and whose dependencies all completed
 SELECT j.*, e.position, e.type, e.schema_version, e.data::text AS data
-FROM jobs AS j JOIN events AS e ON e.stream_id = j.job_id AND e.version = 1
+FROM jobs AS j
+CROSS JOIN LATERAL ( -- with a limit, so that it is looked up for the few, never joined as a whole
+    SELECT * FROM events WHERE stream_id = j.job_id AND version = 1 LIMIT 1
+) AS e
 WHERE j.status = 'submitted' AND (j.available_at IS NULL OR j.available_at <= now())
     AND NOT EXISTS (
         SELECT FROM jsonb_array_elements_text(e.data -> 'depends_on') AS dependency (id)
@@ -213,7 +216,10 @@ ORDER BY j.available_at NULLS FIRST, j.job_id LIMIT $1
 SELECT DISTINCT ON (j.job_id)
     j.*, e.position, e.type, e.schema_version, e.data::text AS data,
     d.job_id AS dependency, d.status AS dependency_status
-FROM jobs AS j JOIN events AS e ON e.stream_id = j.job_id AND e.version = 1
+FROM jobs AS j
+CROSS JOIN LATERAL ( -- with a limit, so that it is looked up for the few, never joined as a whole
+    SELECT * FROM events WHERE stream_id = j.job_id AND version = 1 LIMIT 1
+) AS e
 CROSS JOIN LATERAL jsonb_array_elements_text(e.data -> 'depends_on') AS dependency (id)
 JOIN jobs AS d ON d.job_id = dependency.id::uuid
 WHERE j.status = 'submitted'
@@ -224,7 +230,10 @@ ORDER BY j.job_id, d.job_id LIMIT $1
 
 -- name: held_without_lease  jobs that a worker holds without a lease that still runs
 SELECT j.*, e.position, e.type, e.schema_version, e.data::text AS data
-FROM jobs AS j JOIN events AS e ON e.stream_id = j.job_id AND e.version = 1
+FROM jobs AS j
+CROSS JOIN LATERAL ( -- with a limit, so that it is looked up for the few, never joined as a whole
+    SELECT * FROM events WHERE stream_id = j.job_id AND version = 1 LIMIT 1
+) AS e
 WHERE j.status IN ('claimed', 'running') AND NOT EXISTS (
     SELECT FROM leases AS l
     WHERE l.job_id = j.job_id AND l.attempt = j.attempt AND l.lease_until > now()

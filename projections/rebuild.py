@@ -163,7 +163,10 @@ class _Rebuild:
                 table.digest(self._reader, self._projection.name),
                 table.index(self._writer, self._projection, self._beside),
             )
-        new = await table.digest(self._writer, self._beside)
+        new, _ = await asyncio.gather(
+            table.digest(self._reader, self._beside),
+            table.run(self._writer, "analyze", self._projection, self._beside),
+        )
         return _Snapshot(events, position, live, new)
 
     async def _fold(self, part: Slice, tally: Tally) -> None:

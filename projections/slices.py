@@ -35,6 +35,7 @@ order = json.loads(sys.stdin.readline())
 sys.path[:] = order.pop("path")
 from reactorcide.projections.slices import main
 main(**order)"""
+_HEAD_START: Final = 30_000
 _SAMPLED: Final = 20_000
 _FOLDED: Final = b"whole"
 
@@ -42,8 +43,12 @@ _FOLDED: Final = b"whole"
 async def cut(
     connection: Connection, projection: Projection, parts: int, events: int
 ) -> list[Slice]:
-    """Return slices that together hold every stream once; `events` is about how many there are."""
-    fractions = [part / parts for part in range(1, parts)]
+    """Return slices that together hold every stream once; `events` is about how many there are.
+
+    The first is larger by what is folded while the programs of the others start.
+    """
+    ahead = min(_HEAD_START / max(events, 1), 1 / parts)
+    fractions = [ahead + (1 - ahead) * part / parts for part in range(1, parts)]
     percent = min(100.0, 100.0 * _SAMPLED / max(events, 1))
     found = await connection.fetchval(_CUTS, projection.stream_type, fractions, percent)
     cuts: list[UUID] = found or []

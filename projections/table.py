@@ -61,10 +61,9 @@ async def copy(connection: Connection, projection: Projection, table: str, rows:
 
 
 async def index(connection: Connection, projection: Projection, other: str) -> None:
-    """Give `other` the indexes of the projection's table, and look at what it holds."""
+    """Give `other` the indexes of the projection's table."""
     for change in await connection.fetch(SQL["indexes"], projection.name, other):
         await connection.execute(change[0])
-    await run(connection, "analyze", projection, other)
 
 
 async def forget(

@@ -33,9 +33,9 @@ SELECT
     ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
     ('01900000-0000-7000-8000-' || lpad(to_hex(n % 50), 12, '0'))::uuid, 1,
     CASE WHEN n % 100 = 0 THEN 'queued' WHEN n % 100 = 1 THEN 'running'
-        WHEN n % 100 = 2 THEN 'submitted' ELSE 'completed' END,
+        WHEN n % 500 = 2 THEN 'submitted' ELSE 'completed' END,
     'job ' || n, 'none', 'q' || n % 3, n % 5,
-    CASE WHEN n % 100 = 2 THEN now() + interval '1 hour' END,
+    CASE WHEN n % 500 = 2 THEN now() + interval '1 hour' END,
     '{}', 0, 0, 0, now(), now()
 FROM generate_series(1, $1::int) AS n"""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from typing import Final
-from uuid import UUID
 
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.domain.job import CancelJob, FinishAttempt, Released
@@ -16,6 +15,7 @@ from reactorcide.tests.projections.journal import WORKER, Journal, now
 
 _SECONDS_LEFT: Final = """
 SELECT extract(epoch FROM lease_until - now())::float FROM leases WHERE job_id = $1"""
+_ANY_HELD: Final = "SELECT EXISTS (SELECT FROM leases)"
 _LOSE: Final = "UPDATE leases SET lease_until = now() - interval '1 second'"
 
 
@@ -80,27 +80,35 @@ async def test_a_lease_is_lost_when_the_log_says_so(connection: Connection) -> N
     assert await leases.beat(connection, WORKER, [(job_id, 1)], 15) == {}
 
 
-async def test_beats_and_outcomes_never_deadlock(
+async def test_beats_and_lost_leases_never_deadlock(
     database: Database, connection: Connection
 ) -> None:
     """Whoever locks several leases does so in the order of their ids."""
     journal = Journal(connection)
-    held: list[tuple[UUID, int]] = []
-    for _ in range(30):
-        job_id = await journal.submit()
-        held.append((job_id, await journal.claim(job_id)))
-    others = [await database.connect() for _ in range(4)]
+    job_ids = [await journal.submit() for _ in range(30)]
+    beating = [await database.connect() for _ in range(3)]
+    appending = await database.connect_writer()
+    is_over = asyncio.Event()
 
     async def beat(other: Connection) -> None:
-        for turn in range(30):
-            await leases.beat(other, WORKER, held[:: 1 if turn % 2 else -1], 15)
+        while not is_over.is_set():
+            held = [(job_id, attempt) for job_id in job_ids[::-1] for attempt in (1, 2)]
+            await leases.beat(other, WORKER, held, -60)  # renewed, and over all the same
 
-    async def lose(other: Connection) -> None:
-        for _ in range(10):
-            await other.execute(_LOSE)
-            await upkeep(other, TransactionDoor(other, jobs.rows))
+    async def lose() -> None:
+        try:
+            for _ in range(2):
+                for job_id in job_ids:
+                    await journal.claim(job_id)
+                door = TransactionDoor(appending, jobs.rows)
+                while await connection.fetchval(_ANY_HELD):
+                    await upkeep(connection, door)
+        finally:
+            is_over.set()
 
     try:
-        await asyncio.gather(*[beat(other) for other in others[:3]], lose(others[3]))
+        await asyncio.gather(*[beat(other) for other in beating], lose())
     finally:
-        await asyncio.gather(*[other.close() for other in others])
+        await asyncio.gather(*[other.close() for other in (*beating, appending)])
+    lost = await connection.fetch("SELECT lost_leases FROM jobs")
+    assert {row[0] for row in lost} == {2}
