@@ -25,7 +25,8 @@ from reactorcide.worker.coordinator import ClaimedAttempt
 from reactorcide.worker.direct import DirectCoordinator, open_coordinator
 from reactorcide.worker.settings import WorkerSettings
 
-_JOBS: Final = 3_000
+_BATCHES: Final = {1: 300, 10: 2_000, 100: 5_000}
+"""How many jobs a round has, by jobs a batch."""
 _ROUNDS: Final = 3
 
 _CLAIM: Final = """
@@ -92,11 +93,11 @@ async def _complete(coordinator: DirectCoordinator, claimed: ClaimedAttempt) -> 
     await coordinator.finish(claimed.key, Completed())
 
 
-def _ours(database: Database, batch: int) -> Rate:
+def _ours(database: Database, batch: int, jobs_in_all: int) -> Rate:
     settings = WorkerSettings(name="bench", workspace_root=Path("/nonexistent"), queues=("bench",))
 
     async def one_round() -> float:
-        await fill(database, _JOBS)
+        await fill(database, jobs_in_all)
         async with open_coordinator(settings, database, None) as coordinator:
             registered = WorkerRegistered(
                 name="bench", hostname="here", pid=1, queues=("bench",), concurrency=batch,
@@ -105,7 +106,7 @@ def _ours(database: Database, batch: int) -> Rate:
             await coordinator.register(registered)
             start = time.perf_counter()
             done = 0
-            while done < _JOBS:
+            while done < jobs_in_all:
                 claim = await coordinator.claim(batch)
                 await asyncio.gather(*[_complete(coordinator, one) for one in claim.attempts])
                 done += len(claim.attempts)
@@ -114,15 +115,15 @@ def _ours(database: Database, batch: int) -> Rate:
     return one_round
 
 
-def _floor(database: Database, batch: int) -> Rate:
+def _floor(database: Database, batch: int, jobs_in_all: int) -> Rate:
     worker_id = new_id()
 
     async def one_round() -> float:
-        await fill(database, _JOBS)
+        await fill(database, jobs_in_all)
         connection: asyncpg.Connection[asyncpg.Record] = await database.connect()
         start = time.perf_counter()
         done = 0
-        while done < _JOBS:
+        while done < jobs_in_all:
             taken = [row[0] for row in await connection.fetch(_CLAIM, "bench", batch, worker_id)]
             await connection.execute(_START, taken, worker_id)
             await connection.execute(_FINISH, taken, worker_id)
@@ -138,8 +139,10 @@ async def measure(uri: str) -> None:
     """Measure with 1, 10 and 100 jobs a batch."""
     database = Database(uri)
     cases = []
-    for batch in (1, 10, 100):
-        pair = await interleave(_ours(database, batch), _floor(database, batch), _ROUNDS)
+    for batch, count in _BATCHES.items():
+        pair = await interleave(
+            _ours(database, batch, count), _floor(database, batch, count), _ROUNDS
+        )
         cases.append(rounded(pair, batch=batch))
     report("claim_finish", unit="jobs/s", cases=cases)
 
