@@ -15,7 +15,7 @@ import structlog
 
 from reactorcide.api.authentication import Authenticator
 from reactorcide.eventstore.database import DatabaseError, Pool, database_errors
-from reactorcide.eventstore.doorbell import Doorbell
+from reactorcide.eventstore.doorbell import Doorbell, Sleeper
 from reactorcide.projections import log_chunks
 from reactorcide.projections.log_chunks import Head
 
@@ -26,14 +26,14 @@ _DEAF_SECONDS: Final = 0.5
 _QUIET_SECONDS: Final = 0.005
 
 
-class Watch:
+class Watch(Sleeper):
     """One open stream's interest in one job, while its `with` block lasts."""
 
     def __init__(self, feed: "Feed", job_id: UUID) -> None:
+        super().__init__()
         self.job_id = job_id
         self.head: Head | None = None
         self._feed = feed
-        self._woken = asyncio.Event()
 
     def __enter__(self) -> Self:
         """Be told of news from now on."""
@@ -49,20 +49,6 @@ class Watch:
     ) -> None:
         """Be told no more."""
         self._feed._watches.discard(self)  # noqa: SLF001 - two halves of one thing
-
-    async def wait(self, timeout_seconds: float) -> bool:
-        """Wait for news: True when there may be some, False at the limit."""
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return False
-        self._woken.clear()
-        return True
-
-    def wake(self) -> None:
-        """Make the present wait, or the next one, end at once."""
-        self._woken.set()
 
 
 class Feed:

@@ -44,13 +44,37 @@ _PROBE: Final = "SELECT 1"
 _log = structlog.get_logger(__name__)
 
 
-class Listener:
+class Sleeper:
+    """Somebody who waits to be woken, and forgets no call that came while it was awake."""
+
+    def __init__(self) -> None:
+        self._woken = asyncio.Event()
+
+    async def wait(self, timeout_seconds: float) -> bool:
+        """Wait for a call: True when there was one since the last True, False at the limit.
+
+        It may also be True without news (a connection came back): look again, find nothing.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        return True
+
+    def wake(self) -> None:
+        """Make the present wait, or the next one, end at once."""
+        self._woken.set()
+
+
+class Listener(Sleeper):
     """Hears the rings of some topics while its `with` block lasts."""
 
     def __init__(self, doorbell: "Doorbell", topics: frozenset[Topic]) -> None:
+        super().__init__()
         self.topics = topics
         self._doorbell = doorbell
-        self._rung = asyncio.Event()
 
     def __enter__(self) -> Self:
         """Hear from now on."""
@@ -65,23 +89,6 @@ class Listener:
     ) -> None:
         """Hear no more."""
         self._doorbell._listeners.discard(self)  # noqa: SLF001  two halves of one thing
-
-    async def wait(self, timeout_seconds: float) -> bool:
-        """Wait for a ring: True when there was one since the last True, False at the limit.
-
-        It may also be True without a ring (the connection came back): look again, find nothing.
-        """
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._rung.wait()
-        except TimeoutError:
-            return False
-        self._rung.clear()
-        return True
-
-    def wake(self) -> None:
-        """Make the present wait, or the next one, end at once."""
-        self._rung.set()
 
 
 class Doorbell:

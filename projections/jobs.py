@@ -374,15 +374,6 @@ async def active_with_key(
     return None if row is None else job_of(row)
 
 
-async def cancel_requests(
-    connection: Reader, attempts: Sequence[tuple[UUID, int]]
-) -> dict[tuple[UUID, int], int]:
-    """Return which of these attempts were asked to stop, and their cancel_grace_seconds."""
-    job_ids, numbers = [job_id for job_id, _ in attempts], [attempt for _, attempt in attempts]
-    found = await connection.fetch(SQL["cancel_requests"], job_ids, numbers)
-    return {(row["job_id"], row["attempt"]): row["cancel_grace_seconds"] for row in found}
-
-
 async def next_due_at(connection: Reader) -> datetime | None:
     """Return when the next job's run_at or retry_at comes, if any waits for one."""
     moment: datetime | None = await connection.fetchval(SQL["next_due_at"])

@@ -247,12 +247,6 @@ WHERE j.user_id = $1 AND j.queue_name = $2 AND j.unique_key = $3
     AND j.status IN ('submitted', 'queued', 'claimed', 'running')
 ORDER BY j.job_id LIMIT 1
 
--- name: cancel_requests  those of some attempts that were asked to stop
-SELECT j.job_id, j.attempt, j.cancel_grace_seconds
-FROM unnest($1::uuid[], $2::int[]) AS a (job_id, attempt)
-JOIN jobs AS j ON j.job_id = a.job_id AND j.attempt = a.attempt
-WHERE j.status IN ('claimed', 'running') AND j.cancel_grace_seconds IS NOT NULL
-
 -- name: next_due_at  when the next job that waits for its time has waited long enough
 SELECT least(
     (SELECT min(available_at) FROM jobs WHERE status = 'submitted' AND available_at > now()),

@@ -50,11 +50,6 @@ _LIST: Final = """
 SELECT * FROM users WHERE $1::uuid IS NULL OR user_id < $1
 ORDER BY user_id DESC LIMIT $2 OFFSET $3"""
 _COUNT: Final = "SELECT count(*) FROM (SELECT FROM users LIMIT $1) AS few"
-# A taken name is told before a taken address.
-_TAKEN: Final = """
-SELECT CASE WHEN lower(username) = lower($1) THEN 'username' ELSE 'email' END
-FROM users WHERE lower(username) = lower($1) OR lower(email) = lower($2)
-ORDER BY 1 DESC LIMIT 1"""
 
 UNIQUE: Final = {"users_username": "username", "users_email": "email"}
 """The unique indexes that an append can meet, and the field each is about."""
@@ -173,12 +168,3 @@ async def list_page(connection: Reader, page: Page) -> Listed[User]:
     count: int = await connection.fetchval(_COUNT, ROWS_COUNTED + 1)
     total = count if count <= ROWS_COUNTED else None
     return listed([user_of(row) for row in found], [row["user_id"] for row in found], page, total)
-
-
-async def taken_field(connection: Reader, username: str, email: str | None) -> str | None:
-    """Return which of the two another user has: "username" or "email"; None when both are free.
-
-    A hint before the append: two may ask at once, then the append meets an index of UNIQUE.
-    """
-    field: str | None = await connection.fetchval(_TAKEN, username, email)
-    return field

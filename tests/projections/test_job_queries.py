@@ -10,11 +10,9 @@ from reactorcide.eventstore.domain.job import (
     CancelJob,
     DeleteJob,
     Failed,
-    FinishAttempt,
     Status,
     TimedOut,
 )
-from reactorcide.eventstore.ids import new_id
 from reactorcide.projections import jobs
 from reactorcide.projections.jobs import SQL, JobFilter
 from reactorcide.projections.paging import ROWS_COUNTED, Page
@@ -170,19 +168,6 @@ async def test_a_unique_key_names_the_job_that_has_not_ended(connection: Connect
         assert await jobs.active_with_key(connection, *other) is None
     await journal.finish(first, TimedOut(143, "too long"))
     assert await jobs.active_with_key(connection, OWNER, "default", "k") is None
-
-
-async def test_cancel_requests_are_those_of_the_attempts_asked_for(connection: Connection) -> None:
-    """With their grace; not those of others, nor of attempts that are over."""
-    journal = Journal(connection)
-    asked, other, over = [await journal.submit() for _ in range(3)]
-    for job_id in (asked, other, over):
-        await journal.claim(job_id)
-    await journal.tell(asked, CancelJob(grace_seconds=7))
-    await journal.tell(over, CancelJob())
-    await journal.tell(over, FinishAttempt(1, Failed(1, "stopped"), now(), 0))
-    attempts = [(asked, 1), (asked, 2), (other, 1), (over, 1), (new_id(), 1)]
-    assert await jobs.cancel_requests(connection, attempts) == {(asked, 1): 7}
 
 
 async def test_times_are_aware(connection: Connection) -> None:
