@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from reactorcide.api.fields import Role
 from reactorcide.api.jobs.requests import Status
@@ -119,7 +119,9 @@ class JobView(View):
     status: Status
     version: int
     name: str
-    job_command: str
+    job_command: str | None
+    handler: str | None
+    args: JsonValue
     description: str | None
     source_type: SourceType
     git_url: str | None

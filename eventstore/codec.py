@@ -63,12 +63,16 @@ class UnreadableEvent(CodecError):  # noqa: N818  as above
 
 
 def encode(event_id: UUID, event: Event) -> NewEvent:
-    """Return the event as the log takes it. A field that is None is left out of the JSON."""
+    """Return the event as the log takes it.
+
+    A field that is None is left out of the JSON where that says the same; a null inside of a
+    JSON value stays.
+    """
     return NewEvent(
         event_id,
         event.wire_type,
         event.schema_version,
-        event.__pydantic_serializer__.to_json(event, exclude_none=True).decode(),
+        event.__pydantic_serializer__.to_json(event, exclude_none=event.leaves_out_none).decode(),
     )
 
 

@@ -162,6 +162,8 @@ class _Attempt:
             secrets=secrets,
             workspace=workspace,
         )
+        if submitted.job_command is None:
+            raise PreparationFailed("the job has no command to run")
         argv = _argv_of(submitted.job_command, workspace)
         cwd = workspace.path_of(submitted.job_dir)
         self.story.prepared_seconds = round(time.monotonic() - self.story.began, 4)

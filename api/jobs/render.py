@@ -65,6 +65,8 @@ def _request_of(submitted: JobSubmitted) -> dict[str, Any]:
     return {
         "name": submitted.name,
         "job_command": submitted.job_command,
+        "handler": submitted.handler,
+        "args": submitted.args,
         "description": submitted.description,
         "source_type": submitted.source_type,
         "git_url": submitted.git_url,

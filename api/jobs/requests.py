@@ -5,12 +5,22 @@ Limits are the contract's. A secret value leaves this module only sealed.
 
 import posixpath
 import re
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.config import JsonDict
+from pydantic_core import InitErrorDetails, PydanticCustomError, to_json
 
 from reactorcide.api.fields import (
     Command,
@@ -29,9 +39,24 @@ from reactorcide.eventstore.sealing import Sealer
 _JOB_ROOT: Final = "/job"
 _ENV_BYTES: Final = 256 * 1024
 _LABEL_BYTES: Final = 16 * 1024
+_ARGS_BYTES: Final = 256 * 1024
 _SECRET_MIN_BYTES: Final = 4
 _BATCH_JOBS: Final = 1000
 _GIT_SCHEMES: Final = frozenset({"https", "ssh", "git", "file"})
+_HANDLER: Final = r"^[a-zA-Z0-9][a-zA-Z0-9._:-]{0,254}$"
+_COMMANDS_ALONE: Final = (
+    "source_type",
+    "git_url",
+    "git_ref",
+    "source_path",
+    "code_dir",
+    "job_dir",
+    "runner_image",
+    "job_env_vars",
+    "job_env_file",
+    "secret_env_vars",
+)
+"""What says nothing to a handler: it has no source, no directory and no environment of its own."""
 _UNPRINTED: Final = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -94,19 +119,43 @@ def _labels(labels: dict[str, str]) -> dict[str, str]:
     return labels
 
 
+def _args(args: JsonValue) -> JsonValue:
+    size = len(to_json(args))
+    if size > _ARGS_BYTES:
+        raise PydanticCustomError(
+            "too_many_bytes",
+            "Must be at most {limit} bytes as JSON, these are {size}",
+            {"limit": _ARGS_BYTES, "size": size},
+        )
+    return args
+
+
 def _bytes_of(texts: dict[str, str]) -> int:
     return sum(len(name.encode()) + len(value.encode()) for name, value in texts.items())
 
 
 JobPath: TypeAlias = Annotated[ShortText, AfterValidator(_under_job)]
 Labels: TypeAlias = Annotated[dict[str, str], AfterValidator(_labels)]
+Handler: TypeAlias = Annotated[str, Field(pattern=_HANDLER)]
+Args: TypeAlias = Annotated[JsonValue, AfterValidator(_args)]
+
+_EITHER: Final[JsonDict] = {
+    "oneOf": [
+        {"required": [field], "properties": {field: {"type": "string"}}}
+        for field in ("job_command", "handler")
+    ]
+}
 
 
 class JobRequest(RequestModel):
-    """A job as it is asked for."""
+    """A job as it is asked for: a shell command, or a handler's name and its arguments."""
+
+    model_config = ConfigDict(json_schema_extra=_EITHER)
 
     name: Name
-    job_command: Command
+    job_command: Command | None = None
+    handler: Handler | None = None
+    args: Args = None
     description: Annotated[str, Field(max_length=4096)] | None = None
     source_type: Literal["none", "git", "copy"] = "none"
     git_url: Annotated[ShortText, AfterValidator(_git_url)] | None = Field(
@@ -161,6 +210,39 @@ class JobRequest(RequestModel):
                     code="secret_too_short", message="Secret values must have at least 4 bytes"
                 )
         return names
+
+    @model_validator(mode="after")
+    def _runs_one_thing(self) -> Self:
+        if self.handler is not None:
+            self._refuse(self._beside_a_handler())
+        elif self.job_command is None:
+            self._refuse({"job_command": "Give job_command or handler"})
+        elif self.args is not None:
+            self._refuse({"args": "Only a handler takes args"})
+        return self
+
+    def _beside_a_handler(self) -> dict[str, str]:
+        """Return what is wrong with each field that a handler's job can't have."""
+        if self.job_command is not None:
+            return {"job_command": "Give either job_command or handler, not both"}
+        fields = type(self).model_fields
+        return {
+            name: "Means nothing to a handler; leave it out"
+            for name in _COMMANDS_ALONE
+            if name in self.model_fields_set
+            and getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        }
+
+    def _refuse(self, flaws: dict[str, str]) -> None:
+        """Raise ValidationError unless there is none; each points at its field."""
+        if flaws:
+            raise ValidationError.from_exception_data(
+                type(self).__name__,
+                [
+                    InitErrorDetails(type=_refused("job_kind", message), loc=(name,), input=None)
+                    for name, message in flaws.items()
+                ],
+            )
 
     def submitted(self, user_id: UUID, sealer: Sealer) -> JobSubmitted:
         """Return the first fact of the job, its secret values sealed."""

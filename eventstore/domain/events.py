@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import ClassVar, Literal, TypeAlias
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 SourceType: TypeAlias = Literal["none", "git", "copy"]
 OnLostLease: TypeAlias = Literal["requeue", "fail"]
@@ -26,6 +26,11 @@ class Event(BaseModel):
     wire_type: ClassVar[str]
     schema_version: ClassVar[int] = 1
 
+    @property
+    def leaves_out_none(self) -> bool:
+        """Whether a field that is None is left out of the JSON: its default says the same."""
+        return True
+
 
 # Jobs
 
@@ -33,15 +38,18 @@ class Event(BaseModel):
 class JobSubmitted(Event):
     """A job was asked for. Holds the whole request; times and counts follow in later facts.
 
-    `job_env_vars` holds plain values only; those named in `secret_env_vars` are in
-    `sealed_env_vars`, name to sealed value.
+    Either `job_command` or `handler` is given; `args` are the handler's. `job_env_vars` holds
+    plain values only; those named in `secret_env_vars` are in `sealed_env_vars`, name to sealed
+    value.
     """
 
     wire_type: ClassVar[str] = "job.submitted"
 
     user_id: UUID
     name: str
-    job_command: str
+    job_command: str | None = None
+    handler: str | None = None
+    args: JsonValue = None
     description: str | None = None
     source_type: SourceType = "none"
     git_url: str | None = None
@@ -83,7 +91,7 @@ class JobClaimed(Event):
 
 
 class JobStarted(Event):
-    """The attempt's command runs."""
+    """The attempt's command or handler runs."""
 
     wire_type: ClassVar[str] = "job.started"
 
@@ -139,12 +147,18 @@ class JobCancelled(Event):
 
 
 class JobCompleted(Event):
-    """The command ended with exit code 0."""
+    """The command ended with exit code 0, or the handler returned `result` (exit code None)."""
 
     wire_type: ClassVar[str] = "job.completed"
 
     attempt: int
-    exit_code: int = 0
+    exit_code: int | None = 0
+    result: JsonValue = None
+
+    @property
+    def leaves_out_none(self) -> bool:
+        """Not when the exit code is None: left out, it means 0."""
+        return self.exit_code is not None
 
 
 class JobFailed(Event):

@@ -184,7 +184,7 @@ def _finish(state: JobState, command: FinishAttempt) -> JobEvent:
     match outcome:
         case Completed():
             _allow(state, JobCompleted, "complete")
-            return JobCompleted(attempt=attempt)
+            return JobCompleted(attempt=attempt, exit_code=outcome.exit_code, result=outcome.result)
         case Failed() | TimedOut():
             return _fail(state, command, outcome)
         case Released(reason=reason):

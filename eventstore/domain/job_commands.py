@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from reactorcide.eventstore.domain.events import JobSubmitted
 
 CANCELLED_ON_REQUEST = "cancelled on request"
@@ -43,19 +45,22 @@ class ClaimJob:
 
 @dataclass(frozen=True, slots=True)
 class StartJob:
-    """The attempt's command is about to run. Repeating it adds nothing."""
+    """The attempt's command or handler is about to run. Repeating it adds nothing."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The command ended with exit code 0."""
+    """The command ended with exit code 0, or the handler returned `result` (exit code None)."""
+
+    result: JsonValue = None
+    exit_code: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The command ended otherwise, or could not be run (exit code None)."""
+    """The command ended otherwise, or could not be run; a handler raised (exit code None)."""
 
     exit_code: int | None
     error: str
@@ -63,7 +68,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The command ran longer than it may and was stopped."""
+    """The command or handler ran longer than it may and was stopped."""
 
     exit_code: int | None
     error: str
@@ -71,7 +76,7 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The command was stopped because somebody asked for it."""
+    """The command or handler was stopped because somebody asked for it."""
 
     exit_code: int | None
 

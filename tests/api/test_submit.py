@@ -17,6 +17,8 @@ from reactorcide.tests.api.test_errors import problem
 NO_ID = "00000000-0000-0000-0000-000000000000"
 
 DEFAULTS: dict[str, Any] = {
+    "handler": None,
+    "args": None,
     "description": None,
     "source_type": "none",
     "git_url": None,

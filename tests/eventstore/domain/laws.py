@@ -6,7 +6,9 @@ Each law takes a History and raises AssertionError when it is broken.
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
+from reactorcide.eventstore.codec import Encoded, decode, encode
 from reactorcide.eventstore.domain import job, token, user, worker
 from reactorcide.eventstore.domain.decider import fold
 from reactorcide.eventstore.domain.errors import CommandRejected, NotLeaseHolder, NotLegal
@@ -14,6 +16,7 @@ from reactorcide.eventstore.domain.events import (
     Event,
     JobCancelRequested,
     JobClaimed,
+    JobCompleted,
     JobDeleted,
     JobEvent,
     JobFailed,
@@ -25,6 +28,7 @@ from reactorcide.eventstore.domain.events import (
 )
 from reactorcide.eventstore.domain.job import (
     ClaimJob,
+    Completed,
     ExpireLease,
     FinishAttempt,
     JobCommand,
@@ -191,6 +195,24 @@ def who_holds_a_job_is_known(history: JobHistory) -> None:
             assert step.after.worker_id is None
 
 
+def what_completed_is_recorded_as_it_was(history: JobHistory) -> None:
+    """Exit code and result are the outcome's own."""
+    for step in history.steps:
+        for event in step.events:
+            if isinstance(event, JobCompleted):
+                assert isinstance(step.command, FinishAttempt)
+                outcome = step.command.outcome
+                assert isinstance(outcome, Completed)
+                assert (event.exit_code, event.result) == (outcome.exit_code, outcome.result)
+
+
+def the_log_keeps_every_event_as_it_is(history: History[Any, Any, Any]) -> None:
+    """What was encoded is decoded the same, nulls inside of a JSON value included."""
+    for event in history.events:
+        kept = encode(UUID(int=1), event)
+        assert decode(Encoded(1, kept.type, kept.schema_version, kept.data)) == event
+
+
 LAWS: Final[tuple[Law, ...]] = (
     every_event_is_legal,
     the_fold_is_the_state,
@@ -198,6 +220,7 @@ LAWS: Final[tuple[Law, ...]] = (
     an_end_is_an_end,
     repeating_adds_nothing,
     a_refusal_tells_the_status,
+    the_log_keeps_every_event_as_it_is,
 )
 """For every kind of stream."""
 
@@ -210,4 +233,5 @@ JOB_LAWS: Final[tuple[JobLaw, ...]] = (
     a_cancelled_job_never_starts_again,
     a_grace_only_gets_shorter,
     who_holds_a_job_is_known,
+    what_completed_is_recorded_as_it_was,
 )

@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from reactorcide.eventstore.domain.access import ROLES
 from reactorcide.eventstore.domain.decider import Decider, fold
@@ -191,7 +192,32 @@ _LIKELY: Final[dict[Status, tuple[type, ...]]] = {
 _KINDS: Final = {status: st.sampled_from(_LIKELY.get(status, ()) * 4 + _ALL) for status in Status}
 """Many of the commands lead on, so that histories grow long; the others are any."""
 
-requests: Final = st.builds(
+json_values: Final[st.SearchStrategy[JsonValue]] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(("a", "b", "", "é")), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+"""What a handler may be given, or return."""
+
+_some_json: Final = st.sampled_from((None, {}, {"a": None, "b": [None, 1]}, "text", 0))
+
+_handlers_requests: Final = st.builds(
+    JobSubmitted,
+    user_id=st.just(OWNER),
+    name=st.just("job"),
+    handler=st.just("mail.send"),
+    args=_some_json,
+    max_attempts=st.integers(1, 4),
+)
+
+_commands_requests: Final = st.builds(
     JobSubmitted,
     user_id=st.just(OWNER),
     name=st.just("job"),
@@ -203,6 +229,8 @@ requests: Final = st.builds(
     depends_on=st.sampled_from(((), (DEPENDENCY,), (DEPENDENCY, OTHER_DEPENDENCY))),
 )
 
+requests: Final = _commands_requests | _handlers_requests
+
 outcomes: Final[st.SearchStrategy[Outcome]] = st.one_of(
     st.just(Failed(1, "exit code 1")),
     st.just(TimedOut(143, "too long")),
@@ -210,6 +238,7 @@ outcomes: Final[st.SearchStrategy[Outcome]] = st.one_of(
     st.just(Cancelled(143)),
     st.just(Failed(None, "no workspace")),
     st.just(Completed()),
+    st.builds(Completed, _some_json, st.none()),
 )
 
 _workers: Final = st.sampled_from((WORKER_ID, OTHER_WORKER_ID))

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from pydantic import JsonValue
 
 from reactorcide.eventstore.domain.errors import NotFound, NotLeaseHolder, NotLegal
 from reactorcide.eventstore.domain.events import (
@@ -122,6 +123,14 @@ def test_exit_code_0_completes() -> None:
     state = given(*RUNNING).when(finish(Completed())).then(JobCompleted(attempt=1))
     assert (state.status, state.exit_code, state.last_error) == (Status.COMPLETED, 0, None)
     assert (state.worker_id, state.failures) == (WORKER_ID, 0)
+
+
+def test_a_handlers_result_is_recorded() -> None:
+    """Without an exit code: no command ran."""
+    result: JsonValue = {"sent": [None]}
+    completed = JobCompleted(attempt=1, exit_code=None, result=result)
+    state = given(*RUNNING).when(finish(Completed(result, None))).then(completed)
+    assert (state.status, state.exit_code) == (Status.COMPLETED, None)
 
 
 def test_what_never_started_cannot_complete() -> None:
