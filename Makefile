@@ -8,7 +8,7 @@ SOURCES := eventstore projections api worker cli migrations tests benchmarks
 WORKERS := 2
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast lint format bench lock clean
+.PHONY: demo test test-fast lint format bench bench-peers lock clean
 
 demo: $(VENV)/.runtime ## start everything, run one job, show what happened, stop
 	@$(BIN)/reactorcide demo
@@ -38,6 +38,9 @@ format: $(VENV)/.dev ## put the format right, and what ruff can put right
 
 bench: $(VENV)/.runtime ## measure, each number beside its floor
 	$(BIN)/python -m reactorcide.benchmarks
+
+bench-peers: $(VENV)/.runtime ## measure beside other queues, which it installs into a cache
+	@$(BIN)/python -m reactorcide.benchmarks.peers
 
 # Nothing of this machine's settings gets into a lock: no configuration file, no UV_ variable.
 COMPILE = env -u UV_FIND_LINKS -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL -u UV_INDEX_URL \
