@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import structlog
 from pydantic_core import to_json
+from structlog.typing import Processor
 
 from reactorcide.cli.settings import Settings
 
 _QUIET_LIBRARIES: Final = ("uvicorn", "asyncio")
 
 
-class _Forwarding(logging.Handler):
+class Forwarding(logging.Handler):
     """Hands what libraries log over to ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -30,7 +31,7 @@ class _Forwarding(logging.Handler):
         )
 
 
-def configure_logging(settings: Settings) -> None:
+def configure_logging(settings: Settings, *before_rendering: Processor) -> None:
     """Let structlog and the standard library's logging write as the settings say."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
@@ -38,13 +39,14 @@ def configure_logging(settings: Settings) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *before_rendering,
             *_rendering(settings),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(handlers=[_Forwarding()], level=max(level, logging.INFO), force=True)
+    logging.basicConfig(handlers=[Forwarding()], level=max(level, logging.INFO), force=True)
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
@@ -19,6 +19,7 @@ from reactorcide.eventstore.sealing import Sealer
 from reactorcide.migrations.schema import check_schema
 from reactorcide.worker.coordinator import CoordinatorUnavailable
 from reactorcide.worker.direct import open_coordinator
+from reactorcide.worker.handlers import HandlersUnusable, load
 from reactorcide.worker.process_runner import ProcessRunner
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.worker import Worker
@@ -35,6 +36,15 @@ class Asked:
     labels: Mapping[str, str]
     name: str | None
     runner: str
+    handlers: tuple[str, ...]
+
+
+def import_handlers(modules: Sequence[str]) -> None:
+    """Import them before anything else is done: what is wrong with them is a wrong use."""
+    try:
+        load(modules)
+    except HandlersUnusable as error:
+        raise Stop(exits.USAGE, f"--handlers: {error.detail}") from error
 
 
 async def work_until_stopped(settings: Settings, database_uri: str, asked: Asked) -> None:
@@ -80,4 +90,5 @@ def _worker_settings(settings: Settings, asked: Asked) -> WorkerSettings:
         copy_roots=settings.copy_roots,
         lease_seconds=settings.lease_seconds,
         code_version=version("reactorcide"),
+        handlers=asked.handlers,
     )

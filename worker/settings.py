@@ -29,3 +29,5 @@ class WorkerSettings:
     poll_seconds: float = 3.0
     """About how long an idle worker waits without a ring before it looks anyway."""
     code_version: str = "unknown"
+    handlers: tuple[str, ...] = ()
+    """Modules, or Python files, for `handlers.load`: their functions run jobs with a handler."""

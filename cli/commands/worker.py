@@ -26,6 +26,12 @@ from reactorcide.cli.options import PAIR, database_options, read_settings
     metavar="DIR",
     help="Where local sources may be read. Repeatable.",
 )
+@click.option(
+    "--handlers",
+    multiple=True,
+    metavar="MODULE",
+    help="A Python module, or FILE.py, whose @handler functions run jobs. Repeatable.",
+)
 @database_options
 def worker(
     queues: tuple[str, ...],
@@ -34,6 +40,7 @@ def worker(
     name: str | None,
     runner: str,
     copy_roots: tuple[str, ...],
+    handlers: tuple[str, ...],
     **flags: str | None,
 ) -> None:
     """Run jobs until SIGTERM or SIGINT: then end what runs, and exit 0.
@@ -49,9 +56,11 @@ def worker(
     from reactorcide.cli.failures import told
     from reactorcide.cli.local import database_of
     from reactorcide.cli.logging import configure_logging
-    from reactorcide.cli.working import Asked, work_until_stopped
+    from reactorcide.cli.working import Asked, import_handlers, work_until_stopped
+    from reactorcide.worker.handler_log import keep_in_job_log
 
-    asked = Asked(queues or ("default",), concurrency, dict(labels), name, runner)
-    configure_logging(settings)
+    asked = Asked(queues or ("default",), concurrency, dict(labels), name, runner, handlers)
+    configure_logging(settings, keep_in_job_log)
+    import_handlers(handlers)
     with told(), database_of(settings) as uri:
         uvloop.run(work_until_stopped(settings, uri, asked))
