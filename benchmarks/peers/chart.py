@@ -56,7 +56,7 @@ def draw(table: Table, ours: str, floor: str = "floor") -> str:
     panel_height = _HEAD + rows * _ROW + _GAP
     lines = -(-len(shown) // _COLUMNS)
     width = 2 * _MARGIN + _COLUMNS * _PANEL_WIDTH
-    height = 2 * _MARGIN + lines * panel_height
+    height = 2 * _MARGIN + lines * panel_height - _GAP
     kinds = {ours: "ours", floor: "floor"}
     panels = [
         _panel(measure, table[measure], kinds, _place(number, panel_height))

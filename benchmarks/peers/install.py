@@ -17,7 +17,7 @@ from typing import Final
 
 _HERE: Final = Path(__file__).parent
 _LEAST_NODE: Final = 22
-_LIMIT_SECONDS: Final = 300
+_LIMIT_SECONDS: Final = 150
 _TAIL_LINES: Final = 5
 
 
