@@ -1,5 +1,6 @@
 """What `run` and `submit` have in common: a job out of options and what follows `--`."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -17,7 +18,9 @@ _COMMAND: Final = "reactorcide.command"
 _NAME_LETTERS: Final = 80
 
 _OPTIONS: Final = (
-    click.option("--name", help="[default: the command's first line]"),
+    click.option("--name", help="[default: the command's first line, or the handler]"),
+    click.option("--handler", metavar="NAME", help="Call a worker's function, no command."),
+    click.option("--args", metavar="JSON", help="The handler's arguments. [default: null]"),
     click.option("--queue", metavar="NAME", help="[default: default]"),
     click.option("--priority", type=int, help="Higher first; -1000 to 1000. [default: 0]"),
     click.option("--timeout", type=SECONDS, metavar="SECONDS", help="[default: 3600]"),
@@ -73,11 +76,16 @@ def command_of() -> str | None:
 
 
 def job_of(command: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of the job that the options name."""
+    """Return the fields of the job that the options name.
+
+    With a command and a handler both, or neither, it is for the API to say what is wrong.
+    """
     variables = dict(options["env"])
     fields = {
         "job_command": command,
-        "name": options["name"] or (command and _name_of(command)),
+        "handler": options["handler"],
+        "args": _args_of(options["args"]),
+        "name": options["name"] or (command and _name_of(command)) or options["handler"],
         "queue_name": options["queue"],
         "priority": options["priority"],
         "timeout_seconds": options["timeout"],
@@ -98,6 +106,13 @@ def submit_job(client: Client, job: Mapping[str, Any], key: str | None) -> Answe
     return client.call(
         "POST", "/jobs", body=job, headers={"Idempotency-Key": key or os.urandom(16).hex()}
     )
+
+
+def _args_of(text: str | None) -> Any:
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError as error:
+        raise Stop(exits.USAGE, f"--args is not JSON: {error}") from None
 
 
 def _from_here(names: tuple[str, ...], given: Mapping[str, str]) -> dict[str, str]:

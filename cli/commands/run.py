@@ -34,13 +34,13 @@ def run(
     key: str | None,
     **options: Any,
 ) -> None:
-    """Submit COMMAND, print what it prints, exit with its outcome.
+    """Submit COMMAND (or a call of --handler), print what it prints, exit with its outcome.
 
     Exit codes: 0 completed, 1 failed, 8 gave up waiting, 9 cancelled, 10 timed out, 130 interrupted
     (the job goes on).
     """
     command = command_of()
-    if command is None:
+    if command is None and options["handler"] is None:
         message = "put the command after --: reactorcide run -- echo hello"
         raise click.UsageError(message)
     deadline = None if wait_seconds is None else time.monotonic() + wait_seconds

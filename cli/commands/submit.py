@@ -33,13 +33,13 @@ def submit(
     key: str | None,
     **options: Any,
 ) -> None:
-    """Submit the job in FILE (JSON or YAML with the API's field names, - for standard input), or
-    the COMMAND after --; print its id.
+    """Submit the job in FILE (JSON or YAML with the API's field names, - for standard input), the
+    COMMAND after --, or a call of --handler; print its id.
 
     Options override what the file says.
     """  # noqa: D205  click folds the paragraph
     command = command_of()
-    if (file is None) == (command is None):
+    if (file is None) == (command is None) and (file or options["handler"] is None):
         message = "give either a file or a command: reactorcide submit -- echo hello"
         raise click.UsageError(message)
     described = {} if file is None else _read(file)

@@ -1,6 +1,7 @@
 """What a user can cause ends in one clear line and the contract's exit code."""
 
 import socket
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -31,6 +32,37 @@ def test_a_database_that_is_down_is_exit_3(program: Program, arguments: tuple[st
     done = program.having(DB_URI=NO_DATABASE)(*arguments)
     assert done.returncode == 3, done.stderr
     assert _is_one_clear_line(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "No module named 'jobs'"),
+        ("import nowhere", "No module named 'nowhere'"),
+        ("x = 1", "no function has @handler"),
+        (
+            """
+from reactorcide.worker.handlers import handler
+@handler("a")
+def one(args): ...
+@handler("a")
+def two(args): ...""",
+            "two handlers are called 'a': jobs.one and jobs.two",
+        ),
+    ],
+)
+def test_handlers_that_cannot_be_loaded_are_exit_2(
+    program: Program, tmp_path: Path, text: str | None, words: str
+) -> None:
+    """Before anything else is done."""
+    module = "jobs"
+    if text is not None:
+        module = str(tmp_path / "jobs.py")
+        Path(module).write_text(text)
+    done = program.having(DB_URI=NO_DATABASE)("worker", "--handlers", module)
+    assert done.returncode == 2, done.stderr
+    assert _is_one_clear_line(done.stderr)
+    assert words in done.stderr
 
 
 @pytest.mark.parametrize("arguments", ON_DATABASE)

@@ -176,6 +176,43 @@ def test_a_job_is_submitted_from_a_file(stack: Program, tmp_path: Path, stdin: s
         assert (job["name"], job["job_command"]) == ("renamed", "echo file")
 
 
+def test_a_call_of_a_handler_is_submitted(stack: Program) -> None:
+    """By its name and its args; the job is called after it."""
+    done = stack(
+        "submit",
+        "--handler",
+        "mail.send",
+        "--args",
+        '{"to": null}',
+        "--queue",
+        "none",
+        "-o",
+        "json",
+    )
+    assert done.returncode == 0, done.stderr
+    job = json.loads(done.stdout)
+    assert (job["name"], job["handler"], job["args"]) == ("mail.send", "mail.send", {"to": None})
+    assert job["job_command"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--handler", "a", "--args", "{"), "--args is not JSON"),
+        (("--handler", "a", "--", "true"), "/job_command"),
+        (("--args", "1", "--", "true"), "/args"),
+        (("--args", "1"), "give either"),
+    ],
+)
+def test_a_call_that_makes_no_sense_is_exit_2(
+    stack: Program, arguments: tuple[str, ...], words: str
+) -> None:
+    """A command and a handler both, args without a handler, args that are no JSON."""
+    done = stack("submit", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
 @pytest.mark.parametrize("stdin", ["[1, 2]", "a: [", "just words", "", "1: 2", b"\xff"])
 def test_a_file_that_holds_no_job_is_exit_2(stack: Program, stdin: str | bytes) -> None:
     """One line says what is wrong."""
