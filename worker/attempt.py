@@ -35,12 +35,8 @@ from reactorcide.worker.halt import Halt, HaltReason
 from reactorcide.worker.runner import Command, CommandNotStarted, Runner
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.source import Halted, Place, fetch_source
-from reactorcide.worker.workspace import (
-    PreparationFailed,
-    Workspace,
-    make_workspace,
-    remove_workspace,
-)
+from reactorcide.worker.workspace import PreparationFailed, Workspace
+from reactorcide.worker.workspaces import Workspaces
 
 _LONGEST_ARGUMENT: Final = 100_000
 _PAUSE_SECONDS: Final = 0.2
@@ -61,6 +57,10 @@ class Tools:
     settings: WorkerSettings
     coordinator: Coordinator
     runner: Runner
+    workspaces: Workspaces = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "workspaces", Workspaces(self.settings.workspace_root))
 
 
 @dataclass(slots=True)
@@ -81,20 +81,15 @@ async def run_attempt(claimed: ClaimedAttempt, tools: Tools, halt: Halt) -> None
     Cancelled, it kills the command, removes the workspace and reports nothing: the lease ends
     by itself.
     """
-    log = _log.bind(
-        job_id=str(claimed.key.job_id),
-        attempt=claimed.key.attempt,
-        worker_id=str(tools.coordinator.worker_id),
-        queue_name=claimed.submitted.queue_name,
-    )
-    attempt = _Attempt(claimed, tools, halt, log)
+    attempt = _Attempt(claimed, tools, halt)
     try:
         await attempt.run()
-    except Exception:  # the edge of an attempt: its worker lives on, its lease ends by itself
-        log.exception("attempt_not_settled")
+    except Exception:  # noqa: BLE001  the edge of an attempt: its worker lives on, its lease ends
+        _log.exception("attempt_not_settled", **attempt.names())
     story = attempt.story
-    log.info(
+    _log.info(
         "attempt_ended",
+        **attempt.names(),
         outcome=story.outcome,
         exit_code=story.exit_code,
         error=story.error,
@@ -105,36 +100,40 @@ async def run_attempt(claimed: ClaimedAttempt, tools: Tools, halt: Halt) -> None
 
 
 class _Attempt:
-    def __init__(
-        self, claimed: ClaimedAttempt, tools: Tools, halt: Halt, log: structlog.stdlib.BoundLogger
-    ) -> None:
+    def __init__(self, claimed: ClaimedAttempt, tools: Tools, halt: Halt) -> None:
         self._claimed = claimed
-        self._log = log
         self._submitted = claimed.submitted
         self._tools = tools
         self._halt = halt
         self.story = _Story()
+
+    def names(self) -> dict[str, str | int]:
+        """Return what tells this attempt from others in the worker's log."""
+        return {
+            "job_id": str(self._claimed.key.job_id),
+            "attempt": self._claimed.key.attempt,
+            "worker_id": str(self._tools.coordinator.worker_id),
+            "queue_name": self._submitted.queue_name,
+        }
 
     async def run(self) -> None:
         """Take the steps; whatever happens, the workspace goes."""
         workspace: Workspace | None = None
         try:
             try:
-                workspace = await asyncio.to_thread(
-                    make_workspace, self._tools.settings.workspace_root
-                )
+                workspace = self._tools.workspaces.take()
                 outcome = await self._outcome(workspace)
             except (PreparationFailed, SecretsUnreadable, CommandNotStarted) as error:
                 outcome = Failed(None, _printable(error.detail))
             except _Lost:
                 return
             except Exception as error:  # noqa: BLE001  the edge of an attempt: its worker lives on
-                self._log.exception("attempt_broken")
+                _log.exception("attempt_broken", **self.names())
                 outcome = Failed(None, f"the worker failed: {type(error).__name__}")
             await self._settle(outcome)
         finally:
             if workspace is not None:
-                await _clean(workspace)
+                await self._tools.workspaces.give_back(workspace)
 
     async def _outcome(self, workspace: Workspace) -> Outcome:
         """Prepare, start and execute. Raises _Lost."""
@@ -152,9 +151,9 @@ class _Attempt:
         submitted, key = self._submitted, self._claimed.key
         coordinator, settings = self._tools.coordinator, self._tools.settings
         secrets = await self._reached(lambda: coordinator.open_secrets(self._claimed))
-        place = Place(workspace, settings.copy_roots, mark_of(*key))
+        mark = mark_of(*key)
         with self._deadline():
-            await fetch_source(submitted, place, self._halt)
+            await fetch_source(submitted, Place(workspace, settings.copy_roots, mark), self._halt)
         environment = environment_of(
             key=key,
             worker_id=coordinator.worker_id,
@@ -168,7 +167,7 @@ class _Attempt:
         cwd = workspace.path_of(submitted.job_dir)
         self.story.prepared_seconds = round(time.monotonic() - self.story.began, 4)
         output = AttemptLog(coordinator, key, secrets.values(), self._halt)
-        return Command(argv, cwd, environment, mark_of(*key)), output
+        return Command(argv, cwd, environment, mark), output
 
     async def _start(self) -> None:
         """Record the start. Raises _Lost: the command must not run."""
@@ -272,8 +271,3 @@ def _words_of(exit_code: int) -> str:
 def _printable(text: str) -> str:
     """Return text that PostgreSQL and JSON can hold."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-
-async def _clean(workspace: Workspace) -> None:
-    if not await asyncio.to_thread(remove_workspace, workspace):
-        _log.warning("workspace_not_removed", path=str(workspace.root))

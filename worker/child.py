@@ -7,14 +7,21 @@ What a child leaves behind is the business of `process_tree`.
 
 import asyncio
 import contextlib
+import fcntl
 import os
-import subprocess
+import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
+
+from reactorcide.worker.spawning import start
 
 READ_BYTES: Final = 65_536
+"""What a pipe holds (pipe(7)), and so the most that one read brings."""
+
+LOUD_BYTES: Final = 262_144
+"""The same for a child that filled its pipe once."""
 
 UNREAPED: Final[set[int]] = set()
 """The pids of children whose end is awaited here: nobody else may take their exit status.
@@ -24,147 +31,137 @@ As wide as what it describes: the table of this process's children.
 
 
 class Pipe:
-    """The reading end of what a child prints: at most `READ_BYTES` in memory at a time."""
+    """The reading end of what a child prints: at most one read of it is in memory at a time."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._descriptor = file.fileno()
-        os.set_blocking(self._descriptor, False)
-        self._is_cut = False
-        self._wake = asyncio.Event()
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        os.set_blocking(descriptor, False)
+        self._bytes = READ_BYTES
+        self._watching: asyncio.AbstractEventLoop | None = None
 
-    async def read(self) -> bytes:
-        """Return what has been printed since, as soon as there is any; empty at the end.
+    def read(self) -> bytes | None:
+        """Return what has been printed since; None when that is nothing yet, empty at the end.
 
         Reading slowly is what slows a command down that prints fast.
         """
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                return os.read(self._descriptor, READ_BYTES)
-            if self._is_cut:
-                return b""
-            await self._becomes_readable()
+        try:
+            data = os.read(self._descriptor, self._bytes)
+        except BlockingIOError:
+            return None
+        if len(data) == READ_BYTES == self._bytes:
+            self._widen()
+        return data
 
-    def cut(self) -> None:
-        """Take what is in the pipe by now as all there is, whoever may still hold it open."""
-        self._is_cut = True
-        self._wake.set()
+    def watch(self, call: Callable[[], None]) -> None:
+        """Call in the loop, again and again, while `read` returns something else than None."""
+        self._watching = asyncio.get_running_loop()
+        self._watching.add_reader(self._descriptor, call)
+
+    def unwatch(self) -> None:
+        """Call no more."""
+        if self._watching is not None:
+            self._watching.remove_reader(self._descriptor)
+            self._watching = None
 
     def close(self) -> None:
-        """Give the descriptor back."""
-        self._file.close()
+        """Give the descriptor back; may be repeated."""
+        self.unwatch()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
-    async def _becomes_readable(self) -> None:
-        """Wait until there is something to read, or the pipe is cut."""
-        loop = asyncio.get_running_loop()
-        self._wake.clear()
-        loop.add_reader(self._descriptor, self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            loop.remove_reader(self._descriptor)
+    def _widen(self) -> None:
+        """Let more wait in the pipe while a piece is on its way, and bring it in fewer reads."""
+        self._bytes = LOUD_BYTES
+        with contextlib.suppress(AttributeError, OSError):  # not Linux, or beyond the user's share
+            fcntl.fcntl(self._descriptor, fcntl.F_SETPIPE_SZ, LOUD_BYTES)
 
 
 class Child:
     """A child in a session of its own, with nothing on stdin and two pipes to read."""
 
-    def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
-        if popen.stdout is None or popen.stderr is None:
-            msg = "a child prints into two pipes"
-            raise ValueError(msg)
-        self.pid = popen.pid
-        self.stdout = Pipe(popen.stdout)
-        self.stderr = Pipe(popen.stderr)
-        self._popen = popen
-        self._ended = asyncio.Event()
-        UNREAPED.add(popen.pid)
-        self._unwatch = _watch(popen, self._on_end)
+    def __init__(self, pid: int, stdout: Pipe, stderr: Pipe, on_end: Callable[[], None]) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self.stderr = stderr
+        self.exit_code: int | None = None
+        """How it ended: 128 + n when signal n killed it; None before its end."""
+        self._tell = on_end
+        UNREAPED.add(pid)
+        _watch(pid, self._take_end)
 
     @property
     def has_ended(self) -> bool:
         """Whether the child itself has ended; its own children may live."""
-        return self._ended.is_set()
-
-    @property
-    def exit_code(self) -> int | None:
-        """How it ended: 128 + n when signal n killed it; None before its end."""
-        code = self._popen.returncode
-        return 128 - code if code is not None and code < 0 else code
-
-    async def wait(self) -> None:
-        """Return when the child has ended."""
-        await self._ended.wait()
+        return self.exit_code is not None
 
     def close(self) -> None:
-        """Give back the pipes and the entry in the table of children, killing it if need be."""
-        self._unwatch()
+        """Give back the pipes, and kill it if need be; its end is still awaited then."""
         self.stdout.close()
         self.stderr.close()
         if not self.has_ended:
-            self._popen.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(timeout=5)
-            UNREAPED.discard(self.pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
-    def _on_end(self) -> None:
-        self._popen.wait()
+    def _take_end(self, status: int) -> None:
         UNREAPED.discard(self.pid)
-        self._ended.set()
+        code = os.waitstatus_to_exitcode(status)
+        self.exit_code = 128 - code if code < 0 else code
+        self._tell()
 
 
-def spawn(argv: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> Child:
-    """Start a command with exactly this environment.
+def spawn(
+    argv: Sequence[str], cwd: Path, environment: Mapping[str, str], on_end: Callable[[], None]
+) -> Child:
+    """Start a command with exactly this environment; `on_end` is called in the loop.
 
     Raises OSError or ValueError (a NUL in an argument) when it cannot be started.
     """
-    return Child(
-        subprocess.Popen(  # noqa: S603 - to run what a job asks for is the purpose
-            argv,
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
-    )
-
-
-def _watch(popen: "subprocess.Popen[bytes]", on_end: Callable[[], None]) -> Callable[[], None]:
-    """Call `on_end` in the loop when the child has ended; return how to stop watching."""
+    ours: list[int] = []
+    theirs: list[int] = []
     try:
-        pidfd = os.pidfd_open(popen.pid)
-    except (AttributeError, OSError):  # not Linux, or an older one
-        return _watch_by_thread(popen, on_end)
-    loop = asyncio.get_running_loop()
-    is_watched = True
+        for _ in ("stdout", "stderr"):
+            reading, writing = os.pipe()
+            ours.append(reading)
+            theirs.append(writing)
+        pid = start(argv, cwd, environment, *theirs)
+    except BaseException:
+        _close(ours)
+        raise
+    finally:
+        _close(theirs)
+    return Child(pid, Pipe(ours[0]), Pipe(ours[1]), on_end)
 
-    def unwatch() -> None:
-        nonlocal is_watched
-        if is_watched:
-            is_watched = False
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _watch(pid: int, on_end: Callable[[int], None]) -> None:
+    """Call `on_end` in the loop with the child's status (wait(2)) when it has ended."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux, an older one, or no descriptor left
+        _watch_by_thread(pid, on_end)
+        return
+    loop = asyncio.get_running_loop()
 
     def ended() -> None:
-        unwatch()
-        on_end()
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        on_end(os.waitpid(pid, 0)[1])
 
     loop.add_reader(pidfd, ended)
-    return unwatch
 
 
-def _watch_by_thread(
-    popen: "subprocess.Popen[bytes]", on_end: Callable[[], None]
-) -> Callable[[], None]:
+def _watch_by_thread(pid: int, on_end: Callable[[int], None]) -> None:
     """Do the same where there are no pidfds."""
     loop = asyncio.get_running_loop()
 
     def wait() -> None:
-        popen.wait()
+        status = os.waitpid(pid, 0)[1]
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(on_end)
+            loop.call_soon_threadsafe(on_end, status)
 
     threading.Thread(target=wait, daemon=True).start()
-    return lambda: None

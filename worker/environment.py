@@ -54,7 +54,7 @@ def environment_of(
         "REACTORCIDE_JOB_NAME": submitted.name,
         "REACTORCIDE_QUEUE": submitted.queue_name,
         "REACTORCIDE_WORKER_ID": str(worker_id),
-        "REACTORCIDE_WORKSPACE": str(workspace.path_of("/job")),
+        "REACTORCIDE_WORKSPACE": str(workspace.job),
         "REACTORCIDE_ARTIFACTS_DIR": str(workspace.artifacts),
         **dict(entry.split("=", 1) for entry in mark_of(*key)),
     }

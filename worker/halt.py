@@ -4,6 +4,7 @@ This module only carries the request; whoever runs the command obeys it.
 """
 
 import asyncio
+from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -29,24 +30,29 @@ class Halt:
     def __init__(self) -> None:
         self.reason: HaltReason | None = None
         self._kill_at = float("inf")
-        self._asked = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
 
     def ask(self, reason: HaltReason, grace_seconds: float) -> None:
         """Stop the command: TERM now and KILL `grace_seconds` later; 0: KILL now."""
         self.reason = reason if self.reason is None else max(self.reason, reason)
         self._kill_at = min(self._kill_at, asyncio.get_running_loop().time() + grace_seconds)
-        self._asked.set()
+        for call in tuple(self._listeners):
+            call()
 
     @property
     def is_asked(self) -> bool:
         """Whether the attempt should stop."""
-        return self._asked.is_set()
+        return self.reason is not None
 
     @property
     def grace_seconds(self) -> float:
         """How long the command may still take before KILL; not above zero: it is time."""
         return self._kill_at - asyncio.get_running_loop().time()
 
-    async def wait(self) -> None:
-        """Return once somebody asked."""
-        await self._asked.wait()
+    def listen(self, call: Callable[[], None]) -> None:
+        """Call whenever somebody asks, from now on."""
+        self._listeners.append(call)
+
+    def ignore(self, call: Callable[[], None]) -> None:
+        """Call no more."""
+        self._listeners.remove(call)

@@ -1,17 +1,20 @@
 """Runs a command as a plain child of the worker, and sees to its end.
 
-It knows nothing of jobs: the environment and the directory are given.
+It knows nothing of jobs: the environment and the directory are given. A command that prints
+nothing costs no task: what happens to it is told by the loop.
 """
 
 import asyncio
 import contextlib
 import signal
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-from reactorcide.worker.child import Child, Pipe, spawn
+from reactorcide.worker.child import Child, spawn
 from reactorcide.worker.halt import Halt
+from reactorcide.worker.listening import Listener
 from reactorcide.worker.process_tree import ProcessTree, adopt_orphans, children
-from reactorcide.worker.runner import Command, CommandNotStarted, Exit, Output, Stream
+from reactorcide.worker.runner import Command, CommandNotStarted, Exit, Output
 
 _DEATH_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.05
@@ -29,88 +32,102 @@ class ProcessRunner:
 
     async def run(self, command: Command, output: Output, halt: Halt) -> Exit:
         """Run in a session of its own; see `Runner.run`."""
-        before = children()
+        before, news = children(), asyncio.Event()
         try:
-            child = spawn(command.argv, command.cwd, command.environment)
+            child = spawn(command.argv, command.cwd, command.environment, news.set)
         except (OSError, ValueError) as error:
             raise CommandNotStarted(_reason_of(error)) from error
         tree = ProcessTree(child.pid, command.mark, before)
-        pumps = asyncio.gather(
-            _pump("stdout", child.stdout, output), _pump("stderr", child.stderr, output)
-        )
+        running = _Running(child, tree, Listener(child, output, news.set), news)
         try:
-            was_halted = await _until_ended(child, tree, halt, pumps)
-            await _destroy(child, tree)
-            child.stdout.cut()
-            child.stderr.cut()
-            await pumps
+            was_halted = await running.until_ended(halt)
+            await running.destroy()
+            await running.listener.finish()
         except BaseException:
-            await _abandon(child, tree, pumps)
+            await running.abandon()
             raise
         finally:
             child.close()
         return Exit(-1 if child.exit_code is None else child.exit_code, was_halted)
 
 
-async def _pump(stream: Stream, pipe: Pipe, output: Output) -> None:
-    """Hand everything on, as slowly as it is taken."""
-    while data := await pipe.read():
-        await output.write(stream, data)
-        await asyncio.sleep(0)  # a command that never pauses must not keep the loop to itself
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A command that runs, and `news` of it: it ended, a stop is asked for, its output refuses."""
 
+    child: Child
+    tree: ProcessTree
+    listener: Listener
+    news: asyncio.Event
 
-async def _until_ended(
-    child: Child, tree: ProcessTree, halt: Halt, pumps: "asyncio.Future[Any]"
-) -> bool:
-    """Wait for the command's end, or see to it; return whether it was halted.
+    async def until_ended(self, halt: Halt) -> bool:
+        """Wait for the command's end, or see to it; return whether it was halted.
 
-    Raises what the output raises.
-    """
-    ended = asyncio.create_task(child.wait())
-    asked = asyncio.create_task(halt.wait())
-    try:
-        while not (ended.done() or asked.done()):
-            watched = {ended, asked} if pumps.done() else {ended, asked, pumps}
-            await asyncio.wait(watched, timeout=_REAP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if pumps.done():
-                pumps.result()
-            tree.reap_orphans()
-    finally:
-        ended.cancel()
-        asked.cancel()
-    if child.has_ended:
-        return False
-    await _stop(child, tree, halt)
-    return True
+        Raises what the output raises.
+        """
+        halt.listen(self.news.set)
+        reaping = _Reaping(self.tree)
+        try:
+            while not (self.child.has_ended or halt.is_asked or self.listener.refusal):
+                await self._hears()
+        finally:
+            reaping.end()
+            halt.ignore(self.news.set)
+        if self.child.has_ended:
+            return False
+        if self.listener.refusal:
+            raise self.listener.refusal
+        await self._stop(halt)
+        return True
 
-
-async def _stop(child: Child, tree: ProcessTree, halt: Halt) -> None:
-    """TERM to all, and wait until all are gone or the grace is over (it may shrink)."""
-    if halt.grace_seconds > 0:
-        tree.send(signal.SIGTERM)
-    while halt.grace_seconds > 0 and (not child.has_ended or tree.members()):
+    async def destroy(self) -> None:
+        """Kill whatever is left of the command."""
+        if self.child.has_ended and self.tree.has_left_nothing():
+            return
+        await self.tree.destroy(_DEATH_SECONDS)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await (asyncio.sleep(1) if child.has_ended else child.wait())
+            async with asyncio.timeout(_DEATH_SECONDS):
+                while not self.child.has_ended:
+                    await self._hears()
+
+    async def abandon(self) -> None:
+        """Kill without any grace: the worker itself is being stopped, or the output refuses."""
+        self.tree.send(signal.SIGKILL)
+        await self.listener.stop()
+        await self.destroy()
+
+    async def _stop(self, halt: Halt) -> None:
+        """TERM to all, and wait until all are gone or the grace is over (it may shrink)."""
+        if halt.grace_seconds > 0:
+            self.tree.send(signal.SIGTERM)
+        while halt.grace_seconds > 0 and (not self.child.has_ended or self.tree.members()):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._hears()
+
+    async def _hears(self) -> None:
+        """Return at the next news."""
+        self.news.clear()
+        await self.news.wait()
 
 
-async def _destroy(child: Child, tree: ProcessTree) -> None:
-    """Kill whatever is left of the command."""
-    if child.has_ended and tree.has_left_nothing():
-        return
-    await tree.destroy(_DEATH_SECONDS)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_DEATH_SECONDS):
-            await child.wait()
+class _Reaping:
+    """Takes the exit status of a long-running command's orphans from time to time."""
 
+    def __init__(self, tree: ProcessTree) -> None:
+        self._tree = tree
+        self._timer = self._next()
 
-async def _abandon(child: Child, tree: ProcessTree, pumps: "asyncio.Future[Any]") -> None:
-    """Kill without any grace: the worker itself is being stopped, or the output refuses."""
-    tree.send(signal.SIGKILL)
-    pumps.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        await pumps
-    await _destroy(child, tree)
+    def end(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _next(self) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(_REAP_SECONDS, self._reap)
+
+    def _reap(self) -> None:
+        self._tree.reap_orphans()
+        self._timer = self._next()
 
 
 def _reason_of(error: OSError | ValueError) -> str:

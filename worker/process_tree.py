@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,6 +25,7 @@ _PROC: Final = Path("/proc")
 _HAS_PROC: Final = sys.platform == "linux"
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _LOOK_AGAIN_SECONDS: Final = 0.02
+_PROC_BYTES: Final = 65_536
 
 
 class _Entry(NamedTuple):
@@ -54,10 +56,23 @@ def children() -> frozenset[int]:
     Those of its first thread: the kernel gives it the orphans (find_new_reaper in exit.c).
     """
     try:
-        text = (_PROC / f"self/task/{os.getpid()}/children").read_text()
+        file = _children_of(os.getpid())
+        text = b""
+        while more := os.pread(file, _PROC_BYTES, len(text)):
+            text += more
     except OSError:
         return frozenset()
     return frozenset(map(int, text.split()))
+
+
+@cache
+def _children_of(pid: int) -> int:
+    """Return the descriptor of the list of our children; read again, it tells what is so then.
+
+    Open for this process's whole life: to look is asked before and after every command, and
+    opening costs fifty times the reading. A forked copy of this process opens its own.
+    """
+    return os.open(_PROC / f"self/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
 
 
 class ProcessTree:

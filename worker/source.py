@@ -53,8 +53,8 @@ async def fetch_source(submitted: JobSubmitted, place: Place, halt: Halt) -> Non
     match submitted.source_type:
         case "none":
             for path in {target, place.workspace.path_of(submitted.job_dir)}:
-                if path != place.workspace.source:
-                    await asyncio.to_thread(_make, path)
+                if path is not place.workspace.source:
+                    _make(path)
         case "git":
             await _clone(submitted, target, place, halt)
         case "copy":

@@ -5,7 +5,8 @@
         artifacts/         what it leaves for others
         tmp/               TMPDIR
 
-Blocking calls: to be made in a thread.
+To make one and to remove an empty one takes some tenths of a millisecond; to remove one with
+files in it is to be called in a thread.
 """
 
 import contextlib
@@ -13,10 +14,12 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
 _JOB: Final = PurePosixPath("/job")
+_SOURCE: Final = "/job/src"
 
 
 class PreparationFailed(Exception):  # noqa: N818  named by what is so, like the rejections
@@ -27,34 +30,55 @@ class PreparationFailed(Exception):  # noqa: N818  named by what is so, like the
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Workspace:
     """The directories of one attempt."""
 
     root: Path
 
-    @property
+    @cached_property
+    def job(self) -> Path:
+        """What the job knows as `/job`."""
+        return self.root / "job"
+
+    @cached_property
     def source(self) -> Path:
         """Where the source goes and the command runs, unless the job says otherwise."""
-        return self.root / "job" / "src"
+        return self.job / "src"
 
-    @property
+    @cached_property
     def artifacts(self) -> Path:
         """Where the job puts what it leaves."""
         return self.root / "artifacts"
 
-    @property
+    @cached_property
     def temporary(self) -> Path:
         """Where the job's programs put their temporary files."""
         return self.root / "tmp"
 
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """All of it as it is made, each after the one that it is in."""
+        return self.root, self.job, self.source, self.artifacts, self.temporary
+
     def path_of(self, job_path: str) -> Path:
         """Return where the job's `/job/…` really is. Raises PreparationFailed outside of /job."""
+        if job_path == _SOURCE:
+            return self.source
         pure = PurePosixPath(job_path)
         if not pure.is_relative_to(_JOB) or ".." in pure.parts:
             detail = f"{job_path!r} is not below /job"
             raise PreparationFailed(detail)
-        return self.root / "job" / pure.relative_to(_JOB)
+        return self.job / pure.relative_to(_JOB)
+
+
+class Look(NamedTuple):
+    """What the directories of a workspace look like; two that are equal: nothing was changed."""
+
+    facts: tuple[tuple[int, ...], ...]
+    """stat(2) of each: which it is, whose, its rights, when its entries and the rest changed."""
+    names: tuple[frozenset[str], ...]
+    """What is in each: a file system's clock may be too coarse to tell of a short attempt."""
 
 
 def make_workspace(parent: Path) -> Workspace:
@@ -62,12 +86,41 @@ def make_workspace(parent: Path) -> Workspace:
     try:
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         workspace = Workspace(Path(tempfile.mkdtemp(prefix="job-", dir=parent.resolve())))
-        for path in (workspace.source, workspace.artifacts, workspace.temporary):
-            path.mkdir(parents=True)
+        for path in workspace.directories[1:]:
+            path.mkdir()
     except OSError as error:
         detail = f"no workspace could be made in {parent}: {error.strerror}"
         raise PreparationFailed(detail) from error
     return workspace
+
+
+def look_at(workspace: Workspace) -> Look | None:
+    """Return what it looks like; None when a part of it is not there or may not be read."""
+    try:
+        stats = [os.lstat(path) for path in workspace.directories]
+        names = tuple(frozenset(os.listdir(path)) for path in workspace.directories)  # noqa: PTH208
+    except OSError:
+        return None
+    facts = tuple(
+        (s.st_dev, s.st_ino, s.st_mode, s.st_uid, s.st_gid, s.st_mtime_ns, s.st_ctime_ns)
+        for s in stats
+    )
+    return Look(facts, names)
+
+
+def remove_empty_workspace(workspace: Workspace) -> bool:
+    """Remove the directories if nothing is in them; return whether they are gone.
+
+    Links are not followed.
+    """
+    if workspace.root.is_symlink() or workspace.job.is_symlink():
+        return False
+    try:
+        for path in reversed(workspace.directories):
+            path.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def remove_workspace(workspace: Workspace) -> bool:

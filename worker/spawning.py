@@ -1,0 +1,190 @@
+"""Starts programs: posix_spawn(3), which copies nothing of this process and runs no Python in it.
+
+Called through ctypes for what `os.posix_spawn` has no words for: the directory, and closing all
+other descriptors (posix_spawn_file_actions_addclosefrom_np, glibc 2.34). Where the C library has
+no such thing, `subprocess` does the same at twice the price. Nothing here waits for an end.
+"""
+
+import ctypes
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from ctypes import POINTER, c_char_p, c_int, c_short, c_void_p
+from pathlib import Path
+from typing import Final
+
+_SETSIGDEF: Final = 0x04  # spawn.h of glibc
+_SETSID: Final = 0x80
+_OPAQUE_WORDS: Final = 128
+"""More than any of spawn.h's structures takes: the largest has 336 bytes."""
+
+_PYTHON_IGNORES: Final = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Signals that Python ignores, and with it whatever it starts, unless they are reset."""
+
+_ARGUMENTS: Final = {
+    "sigemptyset": (c_void_p,),
+    "sigaddset": (c_void_p, c_int),
+    "posix_spawnattr_init": (c_void_p,),
+    "posix_spawnattr_setflags": (c_void_p, c_short),
+    "posix_spawnattr_setsigdefault": (c_void_p, c_void_p),
+    "posix_spawn_file_actions_init": (c_void_p,),
+    "posix_spawn_file_actions_destroy": (c_void_p,),
+    "posix_spawn_file_actions_addopen": (c_void_p, c_int, c_char_p, c_int, c_int),
+    "posix_spawn_file_actions_adddup2": (c_void_p, c_int, c_int),
+    "posix_spawn_file_actions_addclosefrom_np": (c_void_p, c_int),
+    "posix_spawn_file_actions_addchdir_np": (c_void_p, c_char_p),
+    "posix_spawn": (
+        POINTER(c_int),
+        c_char_p,
+        c_void_p,
+        c_void_p,
+        POINTER(c_char_p),
+        POINTER(c_char_p),
+    ),
+}
+
+_Opaque = ctypes.c_longlong * _OPAQUE_WORDS
+
+
+def start(
+    argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stdout: int, stderr: int
+) -> int:
+    """Start a program that leads a session and reads nothing; return its pid.
+
+    It has exactly this environment and, but for these two, none of our descriptors. Raises
+    OSError, and ValueError for what no program can be given (a NUL, a name with `=`).
+    """
+    if SPAWNER is None or min(stdout, stderr) <= 2:  # noqa: PLR2004  dup2 would run over them
+        return start_by_subprocess(argv, cwd, environment, stdout, stderr)
+    program = _found(argv[0], os.fspath(cwd), environment)
+    return SPAWNER.start(
+        program,
+        _without_nul([_encoded(word) for word in argv]),
+        _without_nul([os.fsencode(cwd)])[0],
+        _without_nul(_entries(environment)),
+        (stdout, stderr),
+    )
+
+
+class _Spawner:
+    """The C library's posix_spawn with what is the same for all that is started."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        """Look the functions up. Raises AttributeError when one is lacking."""
+        for name, types in _ARGUMENTS.items():
+            getattr(library, name).argtypes = types
+        self._library = library
+        self._attributes = _Opaque()
+        signals = _Opaque()
+        library.sigemptyset(signals)
+        for number in _PYTHON_IGNORES:
+            library.sigaddset(signals, number)
+        library.posix_spawnattr_init(self._attributes)
+        library.posix_spawnattr_setsigdefault(self._attributes, signals)
+        library.posix_spawnattr_setflags(self._attributes, _SETSID | _SETSIGDEF)
+
+    def start(
+        self,
+        program: bytes,
+        argv: Sequence[bytes],
+        cwd: bytes,
+        environment: Sequence[bytes],
+        outputs: tuple[int, int],
+    ) -> int:
+        """Start a program; return its pid. Raises OSError."""
+        pid = c_int()
+        actions = self._actions(cwd, outputs)
+        try:
+            number = self._library.posix_spawn(
+                pid, program, actions, self._attributes, _strings(argv), _strings(environment)
+            )
+        finally:
+            self._library.posix_spawn_file_actions_destroy(actions)
+        if number:
+            # Which of the two is missing, the number does not say.
+            where = program if number != errno.ENOENT or os.path.isdir(cwd) else cwd  # noqa: PTH112
+            raise OSError(number, os.strerror(number), os.fsdecode(where))
+        return pid.value
+
+    def _actions(self, cwd: bytes, outputs: tuple[int, int]) -> "ctypes.Array[ctypes.c_longlong]":
+        """Say what the child does before it becomes the program. Raises MemoryError."""
+        library, actions = self._library, _Opaque()
+        failed: int = library.posix_spawn_file_actions_init(actions)
+        failed |= library.posix_spawn_file_actions_addopen(
+            actions, 0, os.devnull.encode(), os.O_RDONLY, 0
+        )
+        for target, descriptor in enumerate(outputs, 1):
+            failed |= library.posix_spawn_file_actions_adddup2(actions, descriptor, target)
+        failed |= library.posix_spawn_file_actions_addclosefrom_np(actions, 3)
+        failed |= library.posix_spawn_file_actions_addchdir_np(actions, cwd)
+        if failed:
+            raise MemoryError  # the one reason there is
+        return actions
+
+
+def _made_spawner() -> _Spawner | None:
+    if sys.platform != "linux":
+        return None
+    try:
+        return _Spawner(ctypes.CDLL(None))
+    except AttributeError:
+        return None
+
+
+SPAWNER: Final = _made_spawner()
+"""None where the C library cannot do all that is needed."""
+
+
+def start_by_subprocess(
+    argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stdout: int, stderr: int
+) -> int:
+    """Do as `start` does, anywhere."""
+    popen = subprocess.Popen(  # noqa: S603 - to run what a job asks for is the purpose
+        argv,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+    )
+    popen.returncode = 0  # so that it does not wait for the child: whoever asked does
+    return popen.pid
+
+
+def _found(name: str, cwd: str, environment: Mapping[str, str]) -> bytes:
+    """Return the path of a program as execvp(3) finds it. Raises FileNotFoundError."""
+    if "/" in name:
+        return os.fsencode(name)
+    for folder in environment.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(cwd, folder, name)  # noqa: PTH118 - for every command: no Path
+        if os.access(path, os.X_OK) and not os.path.isdir(path):  # noqa: PTH112 - as above
+            return os.fsencode(path)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+
+def _entries(environment: Mapping[str, str]) -> list[bytes]:
+    if "=" in "".join(environment):
+        msg = "illegal environment variable name"
+        raise ValueError(msg)
+    return [_encoded(f"{name}={value}") for name, value in environment.items()]
+
+
+def _encoded(text: str) -> bytes:
+    """Return the bytes of a word; UTF-8 whatever this process's locale: the child's is UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _without_nul(words: list[bytes]) -> list[bytes]:
+    """Return the words, which C would take to end at a NUL. Raises ValueError."""
+    if b"\0" in b"".join(words):
+        msg = "embedded null byte"
+        raise ValueError(msg)
+    return words
+
+
+def _strings(words: Sequence[bytes]) -> "ctypes.Array[c_char_p]":
+    return (c_char_p * (len(words) + 1))(*words, None)
