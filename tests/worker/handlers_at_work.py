@@ -62,6 +62,35 @@ async def _log_more() -> None:
     _log.info("from a task")
 
 
+@handler("test.flood")
+async def flood(args: Any) -> None:
+    """Log so many lines of 1,000 letters without ever waiting."""
+    for number in range(args):
+        _log.info(f"{number:05} " + "x" * (1000 - len("info: 00000 ")))
+
+
+@handler("test.raise_hidden")
+async def raise_hidden(_args: Any) -> None:
+    """Raise what can't even be shown, and log it before."""
+    try:
+        _break()
+    except Unshowable:
+        _log.exception("it broke")
+        raise
+
+
+def _break() -> None:
+    raise Unshowable
+
+
+class Unshowable(Exception):  # noqa: N818  it is about its message
+    """Has a message that raises."""
+
+    def __str__(self) -> str:
+        """Raise."""
+        raise RuntimeError
+
+
 @handler("test.fail")
 async def fail(args: Any) -> None:
     """Raise with a text that can't be kept as it is; `~` stands for a null."""

@@ -1,10 +1,8 @@
 """A handler is called: what becomes of its attempt, its log lines, and of one that won't stop."""
 
 import asyncio
-import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
@@ -12,7 +10,6 @@ import structlog
 from pydantic import JsonValue
 from structlog.typing import EventDict, WrappedLogger
 
-from reactorcide.cli.logging import Forwarding
 from reactorcide.eventstore.domain.job import Completed, Failed, Status
 from reactorcide.tests.worker import handlers_at_work
 from reactorcide.tests.worker.handler_bench import Bench
@@ -141,52 +138,6 @@ async def test_a_result_is_refused_with_its_size(bench: Bench) -> None:
     unfit = await bench.run("test.unfit")
     assert isinstance(unfit, Failed)
     assert "no JSON" in unfit.error
-
-
-async def test_all_that_is_logged_meanwhile_is_in_the_jobs_log(bench: Bench) -> None:
-    """One line an event, in order, also of tasks and threads that the handler starts."""
-    with forwarding():
-        claimed = await bench.claim("test.log")
-        await bench.call(claimed)
-    log = await bench.log(claimed)
-    assert log.splitlines() == [
-        "info: begun step=1",
-        "warning: library_logged library='library' said='careful: hot'",
-        "info: from a task",
-        "error: from a thread",
-    ]
-    assert {line["job_id"] for line in bench.lines} == {str(claimed.key.job_id)}
-    structlog.get_logger().info("afterwards")
-    assert "job_id" not in bench.lines[-1]
-
-
-@contextmanager
-def forwarding() -> Iterator[None]:
-    """Hand what libraries log to structlog, as a worker does."""
-    library, forward = logging.getLogger("library"), Forwarding()
-    library.addHandler(forward)
-    yield
-    library.removeHandler(forward)
-
-
-async def test_a_line_is_sent_while_the_handler_runs(bench: Bench) -> None:
-    """Soon, in a batch, before any outcome."""
-    claimed = await bench.claim("test.forever")
-    task = asyncio.create_task(bench.call(claimed))
-    await bench.logs(claimed, "info: waiting\n")
-    assert not task.done()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await bench.log(claimed) == "info: waiting\ninfo: cleaning up\n"
-
-
-async def test_a_lost_lease_ends_the_log_and_not_the_call(bench: Bench) -> None:
-    """What is logged after it is nobody's."""
-    claimed = await bench.claim("test.log")
-    await bench.coordinator.finish(claimed.key, Failed(1, "somebody else ended it"))
-    assert await bench.call(claimed) == Completed(None, None)
-    assert await bench.log(claimed) == ""
 
 
 # Stopping
