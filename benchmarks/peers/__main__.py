@@ -55,8 +55,8 @@ def main(arguments: Sequence[str]) -> int:
 
 async def _measured(found: Sequence[System], deadline: float) -> Run:
     async with databases() as on:
-        settings = await on.settings()
-        say(f"server: {settings}")
+        settings = f"{os.cpu_count()} cores, PostgreSQL {await on.settings()}"
+        say(f"on {settings}; load before it began: {os.getloadavg()[0]:.1f}")
         for system in found:
             say(f"{system.name}: {system.settings}")
         rounds = Rounds(on, found, deadline)

@@ -39,7 +39,7 @@ def section(run: Run) -> str:
     settings = "\n".join(f"- {system.name}: {system.settings}" for system in run.systems)
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     return f"""`make bench-peers`, {day}, medians of {turns} interleaved rounds.
-Server: {run.settings}.
+On {run.settings}.
 
 ![The figures as bars](peers.svg)
 

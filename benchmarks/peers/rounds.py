@@ -116,6 +116,8 @@ class Rounds:
                 await worker.go()
             emptied = await _emptied(system, uri, started, _DRAIN_LIMIT_SECONDS)
             hits = [hit for worker in started for hit in await worker.stop()]
+        if emptied is not None:
+            check_all_ran(submitted, hits)
         return {measure: drained_rate(submitted, hits, emptied)}
 
     def _drain_jobs(self, system: System, measure: str) -> int:
@@ -138,9 +140,17 @@ class Rounds:
             await ask(system, "steady", uri, per_second=_STEADY_PER_SECOND, seconds=_STEADY_SECONDS)
             await _idle(system, uri, worker)
             hits = [hit for hit in await worker.stop() if hit.sent]
+        check_all_ran(_LATENCY_JOBS + _STEADY_PER_SECOND * _STEADY_SECONDS, hits)
         alone = [hit for hit in hits if hit.sent < between]
         steady = [hit for hit in hits if hit.sent >= between]
         return {**latencies("latency", alone), **latencies("latency100", steady)}
+
+
+def check_all_ran(jobs: int, hits: Sequence[Hit]) -> None:
+    """Raise ProgramFailedError when jobs ended that no handler saw."""
+    if len(hits) < jobs:
+        msg = f"{len(hits)} handlers began for {jobs} jobs"
+        raise ProgramFailedError(msg)
 
 
 def drained_rate(jobs: int, hits: Sequence[Hit], emptied: int | None) -> float:

@@ -20,7 +20,7 @@ from reactorcide.cli.embedded import SETTINGS, EmbeddedPostgres
 from reactorcide.eventstore.database import Connection
 
 _ROOMY_BYTES: Final = 4 << 30
-_SHOWN: Final = ("server_version", "shared_buffers", "synchronous_commit", "fsync", "max_wal_size")
+_SHOWN: Final = ("shared_buffers", "synchronous_commit", "fsync", "max_wal_size")
 
 
 class Databases:
@@ -33,7 +33,8 @@ class Databases:
 
     async def settings(self) -> str:
         """Return the server's version and the settings that figures depend on."""
-        return ", ".join([f"{name} {await self._show(name)}" for name in _SHOWN])
+        shown = [f"{name} {await self._show(name)}" for name in _SHOWN]
+        return ", ".join([await self._show("server_version"), *shown])
 
     async def make(self, system: str) -> str:
         """Make an empty database for a system's tables; return its URI."""

@@ -37,9 +37,14 @@ class System:
     worker_words: tuple[str, ...] | None = None
 
 
+# Each condition by its own partial index, so that looking costs nothing.
 _OURS_OPEN: Final = """
-SELECT EXISTS (SELECT FROM jobs WHERE status IN ('submitted', 'queued', 'claimed', 'running'))"""
-_FLOOR_OPEN: Final = "SELECT EXISTS (SELECT FROM jobs WHERE status IN ('queued', 'claimed'))"
+SELECT EXISTS (SELECT FROM jobs WHERE status = 'submitted')
+OR EXISTS (SELECT FROM jobs WHERE status = 'queued')
+OR EXISTS (SELECT FROM jobs WHERE status IN ('claimed', 'running'))"""
+_FLOOR_OPEN: Final = """
+SELECT EXISTS (SELECT FROM jobs WHERE status = 'queued')
+OR EXISTS (SELECT FROM jobs WHERE status = 'claimed')"""
 _PROCRASTINATE_OPEN: Final = (
     "SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing'))"
 )

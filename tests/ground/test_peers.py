@@ -21,7 +21,7 @@ from reactorcide.benchmarks.peers.figures import (
 )
 from reactorcide.benchmarks.peers.launch import Hit, ProgramFailedError
 from reactorcide.benchmarks.peers.page import Run, section
-from reactorcide.benchmarks.peers.rounds import drained_rate, latencies
+from reactorcide.benchmarks.peers.rounds import check_all_ran, drained_rate, latencies
 from reactorcide.benchmarks.peers.systems import NAMES
 
 ROOT: Final = Path(__file__).parents[2]
@@ -81,7 +81,9 @@ def test_latency_is_from_the_submit_to_the_handler() -> None:
 
 
 def test_a_worker_that_ran_nothing_has_no_figure() -> None:
-    """It is a failure, not a zero."""
+    """It is a failure, not a zero; so is a queue that emptied itself."""
+    with pytest.raises(ProgramFailedError, match="1 handlers began for 2 jobs"):
+        check_all_ran(2, [Hit(0, 1)])
     with pytest.raises(ProgramFailedError):
         drained_rate(100, [], 1)
     with pytest.raises(ProgramFailedError):
