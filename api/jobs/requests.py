@@ -33,7 +33,7 @@ from reactorcide.api.fields import (
     Time,
 )
 from reactorcide.api.pages import PageQuery
-from reactorcide.eventstore.domain.events import JobSubmitted
+from reactorcide.eventstore.domain.events import JobSubmitted, Json
 from reactorcide.eventstore.sealing import Sealer
 
 _JOB_ROOT: Final = "/job"
@@ -137,7 +137,7 @@ def _bytes_of(texts: dict[str, str]) -> int:
 JobPath: TypeAlias = Annotated[ShortText, AfterValidator(_under_job)]
 Labels: TypeAlias = Annotated[dict[str, str], AfterValidator(_labels)]
 Handler: TypeAlias = Annotated[str, Field(pattern=_HANDLER)]
-Args: TypeAlias = Annotated[JsonValue, AfterValidator(_args)]
+Args: TypeAlias = Annotated[Json, AfterValidator(_args)]
 
 _EITHER: Final[JsonDict] = {
     "oneOf": [
