@@ -11,6 +11,7 @@ import re
 import traceback
 from concurrent.futures import Future
 from functools import partial
+from types import TracebackType
 from typing import Final
 
 import structlog
@@ -18,6 +19,7 @@ from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 
 from reactorcide.eventstore.domain.job import Completed, Failed, Outcome
+from reactorcide.worker import handler_threads
 from reactorcide.worker.coordinator import ClaimedAttempt
 from reactorcide.worker.handler_log import RUNNING, LogDoor
 from reactorcide.worker.handler_threads import HandlerThreads
@@ -30,6 +32,7 @@ _TRACEBACK_LINES: Final = 60
 _LAST_WORDS_SECONDS: Final = 2.0
 """How long a cancelled attempt may take to send what its handler has logged."""
 
+_OUR_FILES: Final = frozenset({__file__, handler_threads.__file__})
 _NOTHING: Final = Completed(None, None)
 _NULL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -157,13 +160,19 @@ def _is_asked_to_stop() -> bool:
 
 def _failed(attempt: Attempt, error: BaseException) -> Failed:
     """Return the outcome of a handler that raised; the traceback goes to the job's log."""
-    # The first frame is ours.
-    shown = error.__traceback__ and error.__traceback__.tb_next
+    shown = _without_ours(error.__traceback__)
     lines = "".join(traceback.format_exception(type(error), error, shown)).splitlines()
     attempt.write("stderr", "\n".join(lines[-_TRACEBACK_LINES:]) + "\n")
     kind = type(error).__name__
     text = _words_of(error)
     return Failed(None, _bounded(f"{kind}: {text}" if text else kind))
+
+
+def _without_ours(shown: TracebackType | None) -> TracebackType | None:
+    """Return the traceback from where the handler begins."""
+    while shown is not None and shown.tb_frame.f_code.co_filename in _OUR_FILES:
+        shown = shown.tb_next
+    return shown
 
 
 def _words_of(error: BaseException) -> str:

@@ -107,10 +107,10 @@ async def test_a_handler_that_raises_fails_the_attempt(bench: Bench, name: str) 
     error = "ValueError: no\ufffd such\ufffd address"
     assert await bench.call(claimed) == Failed(None, error)
     log = await bench.log(claimed)
-    assert log.startswith("Traceback (most recent call last):\n")
-    assert "handlers_at_work.py" in log
-    assert "handler_attempt.py" not in log.partition("handlers_at_work.py")[2]
-    assert log.rstrip().splitlines()[-1].startswith("ValueError: no")
+    first, second, *_, last = log.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert "handlers_at_work.py" in second  # nothing of ours before it
+    assert last.startswith("ValueError: no")
     rows = await bench.desk.pool.fetch("SELECT DISTINCT stream FROM log_chunks")
     assert [row["stream"] for row in rows] == ["stderr"]
 
