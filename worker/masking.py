@@ -67,11 +67,15 @@ class Masker:
 
     def _open_end(self, text: bytes) -> int:
         """Return the length of the longest end of `text` that begins a value without filling it."""
-        for length in range(min(len(self._values[0]) - 1, len(text)), 0, -1):
-            end = text[-length:]
-            if any(len(value) > length and value.startswith(end) for value in self._values):
-                return length
-        return 0
+        return max(len(text) - _open_at(text, value) for value in self._values)
+
+
+def _open_at(text: bytes, value: bytes) -> int:
+    """Return where `text` ends with a beginning of `value`, the longest; its end when nowhere."""
+    at = text.find(value[:1], max(0, len(text) - len(value) + 1))
+    while at >= 0 and not value.startswith(text[at:]):
+        at = text.find(value[:1], at + 1)
+    return at if at >= 0 else len(text)
 
 
 def _occurrences(text: bytes, value: bytes) -> Iterator[tuple[int, int]]:

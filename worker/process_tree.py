@@ -134,8 +134,9 @@ class ProcessTree:
         return set()
 
     def _orphans(self) -> frozenset[int]:
-        """Return the children of ours that we did not bear, as far as they are new."""
-        return children() - self._children_before - UNREAPED
+        """Return the children of ours that commands left to us, as far as they are new."""
+        new = children() - self._children_before - UNREAPED
+        return frozenset(pid for pid in new if not _is_of_our_session(pid))
 
     def _is_ours(self, entry: _Entry) -> bool:
         return self._leader in (entry.pid, entry.group, entry.session) or self._is_marked(entry.pid)
@@ -154,6 +155,14 @@ class ProcessTree:
             return False
         except PermissionError:
             return True
+        return True
+
+
+def _is_of_our_session(pid: int) -> bool:
+    """Whether somebody else here bore it: no descendant of a command can come back into ours."""
+    try:
+        return os.getsid(pid) == os.getsid(0)
+    except OSError:  # gone
         return True
 
 

@@ -56,7 +56,7 @@ class Workspace:
         """Where the job's programs put their temporary files."""
         return self.root / "tmp"
 
-    @property
+    @cached_property
     def directories(self) -> tuple[Path, ...]:
         """All of it as it is made, each after the one that it is in."""
         return self.root, self.job, self.source, self.artifacts, self.temporary
@@ -73,12 +73,15 @@ class Workspace:
 
 
 class Look(NamedTuple):
-    """What the directories of a workspace look like; two that are equal: nothing was changed."""
+    """What stat(2) says of each directory: two that are equal mean that nothing was changed.
+
+    Unless it was changed within the tick of the file system's clock in which it was made.
+    """
 
     facts: tuple[tuple[int, ...], ...]
-    """stat(2) of each: which it is, whose, its rights, when its entries and the rest changed."""
-    names: tuple[frozenset[str], ...]
-    """What is in each: a file system's clock may be too coarse to tell of a short attempt."""
+    """Which it is, whose, its rights."""
+    changed_ns: tuple[int, ...]
+    """When its entries, and when anything of it changed, by the file system's clock."""
 
 
 def make_workspace(parent: Path) -> Workspace:
@@ -95,17 +98,24 @@ def make_workspace(parent: Path) -> Workspace:
 
 
 def look_at(workspace: Workspace) -> Look | None:
-    """Return what it looks like; None when a part of it is not there or may not be read."""
+    """Return what it looks like; None when a part of it is not there."""
     try:
         stats = [os.lstat(path) for path in workspace.directories]
-        names = tuple(frozenset(os.listdir(path)) for path in workspace.directories)  # noqa: PTH208
     except OSError:
         return None
-    facts = tuple(
-        (s.st_dev, s.st_ino, s.st_mode, s.st_uid, s.st_gid, s.st_mtime_ns, s.st_ctime_ns)
-        for s in stats
+    return Look(
+        tuple((s.st_dev, s.st_ino, s.st_mode, s.st_uid, s.st_gid) for s in stats),
+        tuple(at for s in stats for at in (s.st_mtime_ns, s.st_ctime_ns)),
     )
-    return Look(facts, names)
+
+
+def is_empty(workspace: Workspace) -> bool:
+    """Whether nothing but its own directories is in it."""
+    expected = 4
+    try:
+        return expected == sum(len(os.listdir(path)) for path in workspace.directories)  # noqa: PTH208
+    except OSError:
+        return False
 
 
 def remove_empty_workspace(workspace: Workspace) -> bool:

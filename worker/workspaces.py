@@ -1,27 +1,43 @@
 """Lends workspaces to the attempts of one worker: each is fresh, and none is there without one.
 
-To make and remove directories costs more than to start a command. So what an attempt leaves
-exactly as it found it, empty and unchanged, is lent again while other attempts still run;
-whatever was touched is removed. It never cleans a used one.
+To make and remove directories costs more than to start a command, and waits for whatever else
+is written to the disk. So what an attempt leaves exactly as it found it, empty and unchanged, is
+lent again while other attempts still run; whatever was touched is removed, never cleaned.
 """
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import structlog
 
 from reactorcide.worker.workspace import (
     Look,
     Workspace,
+    is_empty,
     look_at,
     make_workspace,
     remove_empty_workspace,
     remove_workspace,
 )
 
+_COARSEST_CLOCK_NS: Final = 3_000_000_000
+"""A change this long after another one shows in the times of any file system (FAT: 2 s)."""
+
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What a workspace looked like when it was made."""
+
+    look: Look
+    was_old_when_taken: bool = False
+    """Any change since it was last taken shows in its look."""
 
 
 class Workspaces:
@@ -30,7 +46,7 @@ class Workspaces:
     def __init__(self, parent: Path) -> None:
         self._parent = parent
         self._holders = 0
-        self._looks: dict[Workspace, Look] = {}
+        self._known: dict[Workspace, _Known] = {}
         self._spare: list[Workspace] = []
 
     @contextmanager
@@ -44,22 +60,21 @@ class Workspaces:
 
     def take(self) -> Workspace:
         """Return a fresh one, to be given back. Raises PreparationFailed."""
-        workspace = self._spare.pop() if self._spare else make_workspace(self._parent)
+        workspace = self._take_spare() or make_workspace(self._parent)
         self._holders += 1
-        if self._holders > 1 and workspace not in self._looks:
+        if self._holders > 1 and workspace not in self._known:
             look = look_at(workspace)
             if look is not None:
-                self._looks[workspace] = look
+                self._known[workspace] = _Known(look)
         return workspace
 
     async def give_back(self, workspace: Workspace) -> None:
         """Take one back, with all that an attempt left in it; nothing of that is there then."""
         try:
-            look = self._looks.get(workspace)
-            if look is not None and self._holders > 1 and look == look_at(workspace):
+            if self._holders > 1 and self._is_untouched(workspace):
                 self._spare.append(workspace)
                 return
-            self._looks.pop(workspace, None)
+            self._known.pop(workspace, None)
             if remove_empty_workspace(workspace):
                 return
             if not await asyncio.to_thread(remove_workspace, workspace):
@@ -67,10 +82,31 @@ class Workspaces:
         finally:
             self._let_go()
 
+    def _is_untouched(self, workspace: Workspace) -> bool:
+        known = self._known.get(workspace)
+        if known is None or known.look != look_at(workspace):
+            return False
+        return known.was_old_when_taken or is_empty(workspace)
+
+    def _take_spare(self) -> Workspace | None:
+        """Return one that is still as it was made: nobody should have been there, but may."""
+        while self._spare:
+            workspace = self._spare.pop()
+            known = self._known[workspace]
+            if known.look == look_at(workspace):
+                young_until = max(known.look.changed_ns) + _COARSEST_CLOCK_NS
+                known.was_old_when_taken = time.time_ns() > young_until
+                return workspace
+            self._drop(workspace)
+        return None
+
     def _let_go(self) -> None:
         self._holders -= 1
         while self._spare and not self._holders:
-            workspace = self._spare.pop()
-            del self._looks[workspace]
-            if not remove_empty_workspace(workspace):
-                remove_workspace(workspace)
+            self._drop(self._spare.pop())
+
+    def _drop(self, workspace: Workspace) -> None:
+        """Remove a spare one: at once, since nothing of it is big."""
+        del self._known[workspace]
+        if not remove_empty_workspace(workspace):
+            remove_workspace(workspace)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +148,75 @@ async def test_a_hundred_megabytes_pass_through_little_memory(tmp_path: Path) ->
     assert grown_kib < 16 * 1024
 
 
+class Slow:
+    """Takes the first bytes when it is told to, and the others then."""
+
+    def __init__(self) -> None:
+        self.was_called = asyncio.Event()
+        self.may_take = asyncio.Event()
+        self.bytes = 0
+
+    async def write(self, _stream: Stream, data: bytes) -> None:
+        """Count it."""
+        self.was_called.set()
+        await self.may_take.wait()
+        self.bytes += len(data)
+
+
+async def test_a_slow_reader_slows_the_command(tmp_path: Path) -> None:
+    """What has not been taken waits in the command, and all of it comes."""
+    slow = Slow()
+    text = "head -c 3000000 /dev/zero; echo 1 > printed"
+    running = asyncio.create_task(ProcessRunner().run(command(text, tmp_path), slow, Halt()))
+    await slow.was_called.wait()
+    assert not (tmp_path / "printed").exists()
+    slow.may_take.set()
+    assert await running == Exit(0, was_halted=False)
+    assert slow.bytes == 3_000_000
+
+
+async def test_a_command_is_stopped_while_nobody_takes_its_output(tmp_path: Path) -> None:
+    """What it printed before is kept for when somebody does."""
+    slow, halt = Slow(), Halt()
+    text = "echo $$ > pid; echo one; echo two >&2; exec sleep 300"
+    running = asyncio.create_task(ProcessRunner().run(command(text, tmp_path), slow, halt))
+    await slow.was_called.wait()
+    pid = int((tmp_path / "pid").read_text())
+    await eventually(lambda: (Path("/proc") / str(pid) / "comm").read_text() == "sleep\n")
+    halt.ask(HaltReason.CANCEL, 0)
+    await eventually(lambda: not lives(pid))
+    assert not running.done()
+    slow.may_take.set()
+    assert (await running).was_halted
+    assert slow.bytes == len("one\ntwo\n")
+
+
+async def test_without_descriptors_left_a_command_is_said_not_to_start(tmp_path: Path) -> None:
+    """And those that were got are given back."""
+    await run("true", tmp_path)
+    before = _descriptors()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for left in (0, 1, 2, 3):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_first_free() + left, hard))
+        try:
+            with pytest.raises(CommandNotStarted, match="Too many open files"):
+                await run("true", tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert _descriptors() == before
+
+
+def _descriptors() -> set[str]:
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+def _first_free() -> int:
+    """Return the number that the next descriptor gets."""
+    free = os.dup(0)
+    os.close(free)
+    return free
+
+
 async def test_a_command_that_cannot_start_is_said_to_be_so(tmp_path: Path) -> None:
     """No such directory, no such program, a NUL in it: one clear reason."""
     for wrong in (
@@ -253,6 +323,17 @@ async def test_no_zombie_is_left(tmp_path: Path) -> None:
     await run("(setsid sleep 300 &)", tmp_path)
     assert children() <= before
     assert not UNREAPED
+
+
+async def test_a_child_that_somebody_else_bore_is_left_to_them(tmp_path: Path) -> None:
+    """Its exit status is theirs to take, whenever it was born."""
+    running = asyncio.create_task(run("while [ ! -e go ]; do sleep 0.01; done", tmp_path))
+    await eventually(lambda: bool(UNREAPED))
+    other = subprocess.Popen(["sh", "-c", "exit 3"])  # noqa: ASYNC220  it is the point
+    await eventually(lambda: not lives(other.pid))
+    (tmp_path / "go").touch()
+    await running
+    assert other.wait() == 3
 
 
 async def test_a_cancelled_run_kills_at_once(tmp_path: Path) -> None:
