@@ -50,7 +50,8 @@ async def call_handler(
 
     Whatever the handler raises is an outcome. Cancelled, this raises CancelledError when the
     function has ended: an async one is cancelled likewise, one in a thread is asked by
-    `is_cancelled` and left behind after `grace_seconds`, or at the second cancellation.
+    `is_cancelled` and left behind after `grace_seconds`, or at the second cancellation. The task
+    may go on with other attempts afterwards, once it has called its own `uncancel`.
     """
     handler = handlers.by_name.get(claimed.submitted.handler or "")
     if handler is None:
@@ -144,8 +145,8 @@ async def _leave(
 
 async def _send_last_words(attempt: Attempt) -> None:
     """Send what was logged before a cancellation, unless that takes long."""
+    RUNNING.set(None)
     if attempt.job_log is not None:
-        RUNNING.set(None)
         try:
             async with asyncio.timeout(_LAST_WORDS_SECONDS):
                 await attempt.job_log.finish()

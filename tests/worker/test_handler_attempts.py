@@ -1,6 +1,7 @@
 """A handler is called: what becomes of its attempt, its log lines, and of one that won't stop."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -10,7 +11,7 @@ import structlog
 from pydantic import JsonValue
 from structlog.typing import EventDict, WrappedLogger
 
-from reactorcide.eventstore.domain.job import Completed, Failed, Status
+from reactorcide.eventstore.domain.job import Completed, Failed, Outcome, Status
 from reactorcide.tests.worker import handlers_at_work
 from reactorcide.tests.worker.handler_bench import Bench
 from reactorcide.tests.worker.jobs_at_work import (
@@ -183,6 +184,28 @@ async def test_a_call_that_waits_for_a_thread_is_simply_dropped(bench: Bench) ->
     handlers_at_work.GO.set()
     await asyncio.gather(*map(asyncio.wrap_future, busy))
     assert bench.said("threaded") == bench.said("handler_left_behind") == []
+
+
+async def test_one_task_may_work_on_many_attempts(bench: Bench) -> None:
+    """Also after one of them was cancelled; none logs into another's log."""
+    first, second = await bench.claim("test.forever"), await bench.claim("test.log")
+
+    async def lane() -> Outcome:
+        with contextlib.suppress(asyncio.CancelledError):
+            await bench.call(first)
+        current = asyncio.current_task()
+        assert current is not None
+        current.uncancel()
+        structlog.get_logger().info("between")
+        return await bench.call(second)
+
+    task = asyncio.create_task(lane())
+    await bench.logs(first, "waiting")
+    task.cancel()
+    assert await task == Completed(None, None)
+    assert await bench.log(first) == "info: waiting\ninfo: cleaning up\n"
+    assert len((await bench.log(second)).splitlines()) == 3
+    assert "job_id" not in bench.said("between")[0]
 
 
 # Watching
