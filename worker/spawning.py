@@ -160,8 +160,8 @@ def _found(name: str, cwd: str, environment: Mapping[str, str]) -> bytes:
     if "/" in name:
         return os.fsencode(name)
     for folder in environment.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(cwd, folder, name)  # noqa: PTH118 - for every command: no Path
-        if os.access(path, os.X_OK) and not os.path.isdir(path):  # noqa: PTH112 - as above
+        path = f"{folder}/{name}" if folder[:1] == "/" else f"{cwd}/{folder}/{name}"
+        if os.access(path, os.X_OK) and not os.path.isdir(path):  # noqa: PTH112 - for every command
             return os.fsencode(path)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 

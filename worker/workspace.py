@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 _JOB: Final = PurePosixPath("/job")
 _SOURCE: Final = "/job/src"
@@ -57,9 +57,10 @@ class Workspace:
         return self.root / "tmp"
 
     @cached_property
-    def directories(self) -> tuple[Path, ...]:
+    def directories(self) -> tuple[str, ...]:
         """All of it as it is made, each after the one that it is in."""
-        return self.root, self.job, self.source, self.artifacts, self.temporary
+        made = (self.root, self.job, self.source, self.artifacts, self.temporary)
+        return tuple(map(str, made))
 
     def path_of(self, job_path: str) -> Path:
         """Return where the job's `/job/…` really is. Raises PreparationFailed outside of /job."""
@@ -72,16 +73,12 @@ class Workspace:
         return self.job / pure.relative_to(_JOB)
 
 
-class Look(NamedTuple):
-    """What stat(2) says of each directory: two that are equal mean that nothing was changed.
+Look: TypeAlias = tuple[tuple[int, ...], ...]
+"""What stat(2) says of each directory, but when it was read; the last two are when it was changed.
 
-    Unless it was changed within the tick of the file system's clock in which it was made.
-    """
-
-    facts: tuple[tuple[int, ...], ...]
-    """Which it is, whose, its rights."""
-    changed_ns: tuple[int, ...]
-    """When its entries, and when anything of it changed, by the file system's clock."""
+Two that are equal mean that nothing was changed, unless that was within the tick of the file
+system's clock in which it was made.
+"""
 
 
 def make_workspace(parent: Path) -> Workspace:
@@ -90,7 +87,7 @@ def make_workspace(parent: Path) -> Workspace:
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         workspace = Workspace(Path(tempfile.mkdtemp(prefix="job-", dir=parent.resolve())))
         for path in workspace.directories[1:]:
-            path.mkdir()
+            os.mkdir(path)  # noqa: PTH102 - for every command: no Path
     except OSError as error:
         detail = f"no workspace could be made in {parent}: {error.strerror}"
         raise PreparationFailed(detail) from error
@@ -103,10 +100,12 @@ def look_at(workspace: Workspace) -> Look | None:
         stats = [os.lstat(path) for path in workspace.directories]
     except OSError:
         return None
-    return Look(
-        tuple((s.st_dev, s.st_ino, s.st_mode, s.st_uid, s.st_gid) for s in stats),
-        tuple(at for s in stats for at in (s.st_mtime_ns, s.st_ctime_ns)),
-    )
+    return tuple([(*stat[:7], stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats])
+
+
+def changed_ns(look: Look) -> int:
+    """Return when anything of it was changed last, by the file system's clock."""
+    return max(max(facts[-2:]) for facts in look)
 
 
 def is_empty(workspace: Workspace) -> bool:
@@ -127,7 +126,7 @@ def remove_empty_workspace(workspace: Workspace) -> bool:
         return False
     try:
         for path in reversed(workspace.directories):
-            path.rmdir()
+            os.rmdir(path)  # noqa: PTH106 - as above
     except OSError:
         return False
     return True

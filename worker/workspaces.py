@@ -18,6 +18,7 @@ import structlog
 from reactorcide.worker.workspace import (
     Look,
     Workspace,
+    changed_ns,
     is_empty,
     look_at,
     make_workspace,
@@ -94,7 +95,7 @@ class Workspaces:
             workspace = self._spare.pop()
             known = self._known[workspace]
             if known.look == look_at(workspace):
-                young_until = max(known.look.changed_ns) + _COARSEST_CLOCK_NS
+                young_until = changed_ns(known.look) + _COARSEST_CLOCK_NS
                 known.was_old_when_taken = time.time_ns() > young_until
                 return workspace
             self._drop(workspace)
