@@ -33,7 +33,7 @@ class Masker:
 
     def finish(self) -> bytes:
         """Return the rest: the stream has ended, so what was held back begins no value."""
-        return self._show(self._held, len(self._held))
+        return self._show(self._held, len(self._held)) if self._held else b""
 
     def _show(self, text: bytes, end: int) -> bytes:
         """Return `text[:end]` masked, and hold the rest back.
