@@ -4,13 +4,16 @@ A batch is what has queued while the last one was in flight; a lone chunk goes a
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 from uuid import UUID
 
 from reactorcide.eventstore.database import DatabaseUnavailable, Reader, database_errors
 from reactorcide.eventstore.domain.errors import NotLeaseHolder
 from reactorcide.projections.log_chunks import LogChunk, append_chunks
 from reactorcide.worker.coordinator import AttemptKey, Chunk
+
+_STATEMENT_BYTES: Final = 2 * 1024 * 1024
 
 
 class _Batch:
@@ -48,9 +51,11 @@ class LogWriter:
             raise NotLeaseHolder(key.attempt, key.attempt, "no longer held")
 
     async def _send(self, batch: _Batch) -> None:
+        refused: frozenset[tuple[UUID, int]] = frozenset()
         try:
             with database_errors():
-                refused = await append_chunks(self._connection, batch.chunks)
+                for chunks in _statements(batch.chunks):
+                    refused |= await append_chunks(self._connection, chunks)
         except BaseException as error:
             # Cancelled or not, this batch is over for all who wait for it.
             batch.refused.set_exception(
@@ -59,3 +64,17 @@ class LogWriter:
             batch.refused.exception()
             raise
         batch.refused.set_result(refused)
+
+
+def _statements(chunks: Sequence[LogChunk]) -> Iterator[list[LogChunk]]:
+    """Yield chunks in parts of about `_STATEMENT_BYTES`: the driver copies each part whole."""
+    part: list[LogChunk] = []
+    size = 0
+    for chunk in chunks:
+        part.append(chunk)
+        size += len(chunk.bytes)
+        if size >= _STATEMENT_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
