@@ -7,9 +7,10 @@ from starlette.responses import Response
 
 from reactorcide.api.call import Call, json_answer
 from reactorcide.api.errors import unavailable
+from reactorcide.api.metrics import QUEUES_SHOWN
 from reactorcide.api.settings import code_version
 from reactorcide.eventstore.database import Pool
-from reactorcide.projections import jobs
+from reactorcide.projections import queues
 
 _ANSWER_SECONDS: Final = 2.0
 _METRICS: Final = "text/plain; version=1.0.0; charset=utf-8"
@@ -45,7 +46,8 @@ async def metrics(call: Call[None, None]) -> Response:
     """Show the counters of this process, and how many jobs have not ended."""
     services = call.services
     async with asyncio.timeout(_ANSWER_SECONDS):
-        services.metrics.set_jobs(await jobs.count_unended(services.pool))
+        counts = await queues.count_largest(services.pool, QUEUES_SHOWN)
+    services.metrics.set_jobs(counts)
     return Response(services.metrics.text(), media_type=_METRICS)
 
 

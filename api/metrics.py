@@ -15,6 +15,12 @@ from prometheus_client import (
     generate_latest,
 )
 
+from reactorcide.projections.queues import UNENDED
+
+QUEUES_SHOWN: Final = 200
+"""A series each; whoever may submit jobs makes up names of queues."""
+
+_OTHER: Final = "other"
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -44,6 +50,12 @@ class Metrics:
             ("status",),
             registry=self._registry,
         )
+        self._queue_jobs = Gauge(
+            "reactorcide_queue_jobs",
+            "Jobs that have not ended, by queue and status; beyond the largest queues as 'other'.",
+            ("queue_name", "status"),
+            registry=self._registry,
+        )
 
     def observe(self, operation: str, method: str, status: int, seconds: float) -> None:
         """Count one answered request."""
@@ -55,10 +67,17 @@ class Metrics:
         series[0].inc()
         series[1].observe(seconds)
 
-    def set_jobs(self, counts: Mapping[str, int]) -> None:
-        """Show how many jobs stand in each status."""
-        for status, count in counts.items():
-            self._jobs.labels(status).set(count)
+    def set_jobs(self, counts: Mapping[str | None, Mapping[str, int]]) -> None:
+        """Show how many jobs of each queue stand in each status; None is all other queues."""
+        self._queue_jobs.clear()  # a queue that has emptied is shown no more
+        totals = dict.fromkeys(UNENDED, 0)
+        for queue_name, by_status in counts.items():
+            for status in UNENDED:
+                count = by_status.get(status, 0)
+                totals[status] += count
+                self._queue_jobs.labels(queue_name or _OTHER, status).inc(count)
+        for status, total in totals.items():
+            self._jobs.labels(status).set(total)
 
     def text(self) -> bytes:
         """Return all of it in the Prometheus text format."""

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Final
 
-from reactorcide.api import docs, health, tokens, users, views
+from reactorcide.api import docs, health, queues, tokens, users, views
 from reactorcide.api.jobs import command, logs, show, submit
 from reactorcide.api.jobs.follow import EVENT_STREAM
 from reactorcide.api.jobs.requests import BatchRequest, JobListQuery, JobRequest
@@ -18,6 +18,7 @@ _TOKEN: Final = f"{_V1}/tokens/{{token_id}}"
 _READ: Final = ("jobs:read",)
 _WRITE: Final = ("jobs:write",)
 _LOGS: Final = ("logs:read",)
+_QUEUES: Final = ("queues:manage", "jobs:read")
 _USERS: Final = ("users:manage",)
 _SEE_USERS: Final = ("users:manage", "audit:read")
 _TOKENS: Final = ("tokens:manage",)
@@ -174,6 +175,20 @@ JOBS: Final = (
         also={HTTPStatus.PARTIAL_CONTENT: "The range that was asked for"},
         media_types=("text/plain", logs.NDJSON, EVENT_STREAM),
         errors=("range_not_satisfiable",),
+    ),
+)
+
+QUEUES: Final = (
+    Operation(
+        name="listQueues",
+        method="GET",
+        path=f"{_V1}/queues",
+        summary="Count the jobs of each queue that have not ended (operator, auditor, admin)",
+        handler=queues.list_queues,
+        tag="queues",
+        scopes=_QUEUES,
+        query=queues.QueueListQuery,
+        answer=views.QueueListView,
     ),
 )
 
@@ -375,4 +390,4 @@ OPEN: Final = (
     ),
 )
 
-OPERATIONS: Final = (*JOBS, *ACCOUNTS, *OPEN)
+OPERATIONS: Final = (*JOBS, *QUEUES, *ACCOUNTS, *OPEN)

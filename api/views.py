@@ -170,6 +170,22 @@ class JobBatchView(View):
     jobs: list[JobView]
 
 
+class QueueView(View):
+    """How many jobs of a queue stand in each status that is not final."""
+
+    queue_name: str
+    submitted: int
+    queued: int
+    claimed: int
+    running: int
+
+
+class QueueListView(ListView):
+    """A page of queues, by name."""
+
+    queues: list[QueueView]
+
+
 class ActorView(View):
     """Who caused an event."""
 

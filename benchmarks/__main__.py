@@ -23,6 +23,8 @@ MEASUREMENTS: Final = (
     "first_line",
     "rebuild",
     "memory",
+    "scale",
+    "wal",
 )
 _PAGE: Final = Path(__file__).parent.parent / "docs" / "performance.md"
 _BEGIN: Final = "<!-- figures:begin -->"

@@ -35,15 +35,14 @@ WITH picked AS (
     ORDER BY priority DESC, job_id LIMIT $2 FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE jobs SET status = 'claimed', version = version + 1, attempt = attempt + 1,
-        worker_id = $3, claimed_at = now(), updated_at = now()
+        worker_id = $3, claimed_at = now(), updated_at = now(),
+        lease_until = now() + interval '15 s'
     FROM picked WHERE jobs.job_id = picked.job_id RETURNING jobs.job_id, jobs.version
 ), event AS (
     INSERT INTO events (event_id, stream_id, stream_type, version, schema_version, type, data,
         actor_type, actor_id)
     SELECT gen_random_uuid(), job_id, 'job', version, 1, 'job.claimed',
         '{"attempt": 1, "lease_seconds": 15.0}', 'worker', $3 FROM taken
-), lease AS (
-    INSERT INTO leases SELECT job_id, 1, $3, now() + interval '15 s' FROM taken
 ) SELECT job_id FROM taken"""
 
 _START: Final = """
@@ -58,9 +57,9 @@ FROM taken"""
 _FINISH: Final = """
 WITH taken AS (
     UPDATE jobs SET status = 'completed', version = version + 1, exit_code = 0,
-        completed_at = now(), updated_at = now()
+        completed_at = now(), updated_at = now(), lease_until = NULL
     WHERE job_id = ANY ($1::uuid[]) RETURNING job_id, version
-), lease AS (DELETE FROM leases WHERE job_id = ANY ($1::uuid[]))
+)
 INSERT INTO events (event_id, stream_id, stream_type, version, schema_version, type, data,
     actor_type, actor_id)
 SELECT gen_random_uuid(), job_id, 'job', version, 1, 'job.completed',

@@ -11,6 +11,7 @@ from reactorcide.api.limits import Rate
 from reactorcide.api.server import ApiServer
 from reactorcide.api.services import open_services
 from reactorcide.api.settings import ApiSettings
+from reactorcide.cli.garbage import tune_gc
 from reactorcide.cli.listening import url_of
 from reactorcide.cli.local import secret_key_of
 from reactorcide.cli.settings import Settings
@@ -51,6 +52,7 @@ async def serve_until_stopped(
         await check_schema(database_uri)
         async with open_services(_api_settings(settings, database_uri)) as services:
             signals.server = ApiServer(services, GRACE_SECONDS)
+            tune_gc()
             log.info("api_started", url=url_of(listening))
             await signals.server.serve([listening])
     except asyncio.CancelledError:

@@ -12,6 +12,7 @@ from typing import Final
 
 from reactorcide.cli import exits
 from reactorcide.cli.exits import Stop
+from reactorcide.cli.garbage import tune_gc
 from reactorcide.cli.local import secret_key_of
 from reactorcide.cli.settings import Settings
 from reactorcide.eventstore.database import Database, DatabaseUnavailable
@@ -56,8 +57,9 @@ async def work_until_stopped(settings: Settings, database_uri: str, asked: Asked
     sealer = Sealer(secret_key_of(settings))
     await check_schema(database_uri)
     stop = asyncio.Event()
+    tune_gc()
     async with open_coordinator(chosen, Database(database_uri), sealer) as coordinator:
-        worker = Worker(chosen, coordinator, ProcessRunner())
+        worker = Worker(chosen, coordinator, ProcessRunner(), load(chosen.handlers))
 
         def take_signal() -> None:
             if stop.is_set():

@@ -8,9 +8,8 @@ statement. It decides nothing and reads nothing.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Generic, Self, TypeAlias, TypeVar
+from typing import Final, Generic, NamedTuple, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -25,7 +24,7 @@ from reactorcide.eventstore.database import (
 )
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.record import Append, AppendResult
-from reactorcide.eventstore.store import InlineRows
+from reactorcide.eventstore.store import Rows
 
 S = TypeVar("S")
 
@@ -36,12 +35,16 @@ _REPETITIONS: Final = 5
 _CLOSE_SECONDS: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Call(Generic[S]):
+def _no_kind(_change: object) -> None:
+    """Make no difference between appends."""
+
+
+class _Call(NamedTuple, Generic[S]):
     """One call of append that waits for its answer."""
 
     units: Sequence[Unit[S]]
     stream_ids: frozenset[UUID]
+    kind: object
     answer: asyncio.Future[list[AppendResult]]
 
 
@@ -50,14 +53,19 @@ class Appender(Generic[S]):
 
     Use it as an async context manager. It opens `connections` connections of its own, and
     opens them again after they broke. Leaving it writes what was already handed in.
+
+    Calls of different `kind` are not written together: what a statement does for many appends
+    of one kind is less than what it does for any.
     """
 
     def __init__(
         self,
         database: Database,
-        rows: Callable[[Sequence[Change[S]]], InlineRows],
+        rows: Callable[[Sequence[Change[S]]], Rows],
         connections: int = 2,
+        kind: Callable[[Change[S]], object] = _no_kind,
     ) -> None:
+        self._kind = kind
         self._database = database
         self._rows = rows
         self._lanes = [_Lane(database) for _ in range(connections)]
@@ -115,8 +123,10 @@ class Appender(Generic[S]):
         if len(stream_ids) != len(units):
             msg = "a stream may occur only once in a call of append"
             raise ValueError(msg)
+        kinds = {self._kind(change) for _, change in units}
+        kind = kinds.pop() if len(kinds) == 1 else None
         answer: asyncio.Future[list[AppendResult]] = asyncio.get_running_loop().create_future()
-        self._calls.append(_Call(units, stream_ids, answer))
+        self._calls.append(_Call(units, stream_ids, kind, answer))
         self._wake_one()
         return await answer
 
@@ -140,7 +150,10 @@ class Appender(Generic[S]):
                 return
 
     def _take(self) -> list[_Call[S]]:
-        """Take the calls of the next statement, oldest first; what must wait stays in order."""
+        """Take the calls of the next statement: the oldest, and those after it of its kind.
+
+        What must wait stays in order.
+        """
         taken: list[_Call[S]] = []
         left: list[_Call[S]] = []
         streams: set[UUID] = set()
@@ -151,7 +164,8 @@ class Appender(Generic[S]):
             if taken and len(streams) + len(call.stream_ids) > _BATCH_UNITS:
                 left.append(call)
                 break
-            if streams.isdisjoint(call.stream_ids):
+            is_alike = not taken or call.kind == taken[0].kind
+            if is_alike and streams.isdisjoint(call.stream_ids):
                 taken.append(call)
             else:
                 left.append(call)
@@ -186,8 +200,16 @@ class Appender(Generic[S]):
 
     async def _append(self, lane: "_Lane", units: Sequence[Unit[S]]) -> list[AppendResult]:
         """Append, again when PostgreSQL took this statement's side in no deadlock."""
-        appends = [append for append, _ in units]
-        rows = self._rows([change for _, change in units])
+        # In the order of the ids, as everybody does who locks the rows of several streams.
+        order = sorted(range(len(units)), key=lambda nth: units[nth][0].stream_id.int)
+        appends = [units[nth][0] for nth in order]
+        rows = self._rows([units[nth][1] for nth in order])
+        results = await self._repeated(lane, appends, rows)
+        found = dict(zip(order, results, strict=True))
+        return [found[nth] for nth in range(len(units))]
+
+    @staticmethod
+    async def _repeated(lane: "_Lane", appends: Sequence[Append], rows: Rows) -> list[AppendResult]:
         for _ in range(_REPETITIONS - 1):
             try:
                 return await lane.append(appends, rows)
@@ -219,7 +241,7 @@ class _Lane:
             self._connection = await self._database.connect_writer()
         return self._connection
 
-    async def append(self, appends: Sequence[Append], rows: InlineRows) -> list[AppendResult]:
+    async def append(self, appends: Sequence[Append], rows: Rows) -> list[AppendResult]:
         connection = await self.connect()
         with database_errors():
             return await store.append(connection, appends, rows)

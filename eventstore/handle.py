@@ -5,27 +5,30 @@ The one imperative loop around the pure rules. It knows no particular rule and n
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from reactorcide.eventstore import store
 from reactorcide.eventstore.codec import decode, encode
 from reactorcide.eventstore.database import Connection, Reader, database_errors
 from reactorcide.eventstore.domain.decider import Decider, fold
+from reactorcide.eventstore.domain.errors import CommandRejected
 from reactorcide.eventstore.domain.events import Event
-from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.ids import NO_ID, new_id, new_ids
 from reactorcide.eventstore.record import (
     Append,
     Appended,
     AppendResult,
     Conflict,
     Context,
+    NewEvent,
     RecordedEvent,
+    new,
 )
-from reactorcide.eventstore.store import InlineRows
+from reactorcide.eventstore.store import Rows
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -44,8 +47,7 @@ class ConflictPersists(Exception):  # noqa: N818  named by what is so, like the 
         self.attempts = attempts
 
 
-@dataclass(frozen=True, slots=True)
-class Change(Generic[S]):
+class Change(NamedTuple, Generic[S]):
     """What a projection is told about one append."""
 
     stream_id: UUID
@@ -83,9 +85,7 @@ class AppendDoor(Protocol[S]):
 class TransactionDoor(Generic[S]):
     """Appends on the caller's connection, inside of its transaction if it opened one."""
 
-    def __init__(
-        self, connection: Connection, rows: Callable[[Sequence[Change[S]]], InlineRows]
-    ) -> None:
+    def __init__(self, connection: Connection, rows: Callable[[Sequence[Change[S]]], Rows]) -> None:
         self._connection = connection
         self._rows = rows
 
@@ -108,7 +108,69 @@ def decided(  # noqa: PLR0913, PLR0917  a stream's whole situation, and the comm
 
     Raises CommandRejected.
     """
-    return _unit(decider, _Stream(stream_id, state, version, ()), command, context)
+    events = decider.decide(state, command)
+    if not events:
+        return None
+    new = []
+    for event in events:
+        state = decider.evolve(state, event)
+        new.append(encode(new_id(), event))
+    append = Append(decider.stream_type, stream_id, version, tuple(new), context)
+    return append, Change(stream_id, version + len(new), state, events)
+
+
+class Repeats(NamedTuple, Generic[S]):
+    """How the rules of a stream repeat themselves: see `decided_alike`."""
+
+    alike: Callable[[S], Hashable]
+    """What a decision looks at: streams for which this is equal are decided alike."""
+    likewise: Callable[[S, S], S]
+    """From a state, and what an alike one became, to what it becomes."""
+
+
+def decided_alike(
+    decider: Decider[S, C, E],
+    repeats: Repeats[S],
+    streams: Sequence[tuple[UUID, S, int]],
+    command: C,
+    context: Context,
+) -> list[tuple[Append, Change[S]]]:
+    """Decide one command for many streams (id, state, version); one event each, or left out.
+
+    The rules are asked once for all streams that are alike: they are pure. What they refuse, or
+    what is already so, is left out.
+    """
+    known: dict[Hashable, tuple[tuple[str, int, str], tuple[E, ...], S] | None] = {}
+    units = []
+    kind, (alike, likewise) = decider.stream_type, repeats
+    for event_id, (stream_id, state, version) in zip(new_ids(len(streams)), streams, strict=True):
+        key = alike(state)
+        try:
+            decision = known[key]
+        except KeyError:
+            decision = known[key] = _decision(decider, state, command)
+        if decision is None:
+            continue
+        written, events, model = decision
+        event = new(NewEvent, (event_id, *written))
+        append = new(Append, (kind, stream_id, version, (event,), context))
+        change = new(Change, (stream_id, version + 1, likewise(state, model), events))
+        units.append((append, change))
+    return units
+
+
+def _decision(
+    decider: Decider[S, C, E], state: S, command: C
+) -> tuple[tuple[str, int, str], tuple[E, ...], S] | None:
+    """Ask the rules: the one event as it is written, and the state after it."""
+    try:
+        events = decider.decide(state, command)
+    except CommandRejected:
+        return None
+    if len(events) != 1:
+        return None
+    _, kind, schema_version, data = encode(NO_ID, events[0])
+    return (kind, schema_version, data), events, decider.evolve(state, events[0])
 
 
 async def handle(  # noqa: PLR0913, PLR0917  what, to which stream, by whom, through which doors
@@ -183,7 +245,7 @@ async def _tried(
     context: Context,
 ) -> Handled[S, E] | None:
     """Decide and append once; None after a conflict."""
-    unit = _unit(decider, stream, command, context)
+    unit = decided(decider, stream.state, stream.version, stream.stream_id, command, context)
     if unit is None:
         return Handled(stream.stream_id, stream.state, stream.version, stream.history, (), None)
     change = unit[1]
@@ -195,23 +257,6 @@ async def _tried(
             return Handled(
                 stream.stream_id, change.state, change.version, stream.history, events, recorded_at
             )
-
-
-def _unit(
-    decider: Decider[S, C, E], stream: _Stream[S], command: C, context: Context
-) -> tuple[Append, Change[S]] | None:
-    events = decider.decide(stream.state, command)
-    if not events:
-        return None
-    append = Append(
-        decider.stream_type,
-        stream.stream_id,
-        stream.version,
-        tuple(encode(new_id(), event) for event in events),
-        context,
-    )
-    state = fold(decider, events, stream.state)
-    return append, Change(stream.stream_id, stream.version + len(events), state, events)
 
 
 def _pause_seconds(attempt: int) -> float:

@@ -32,6 +32,9 @@ class Context:
 
 SYSTEM = Context()
 
+new = tuple.__new__
+"""`new(Append, (…))` makes a named tuple in half the time: for loops over thousands."""
+
 
 class NewEvent(NamedTuple):
     """An event that is not recorded yet."""

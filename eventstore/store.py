@@ -4,33 +4,44 @@ How an append keeps its promises, in one statement and without a lock that other
 through a commit:
 
 * `expected_version` too low: the first event of the append meets the unique index on
-  (stream_id, version) and is left out (ON CONFLICT DO NOTHING).
+  (stream_id, version). Outside of a transaction that refuses the statement, and a careful one
+  follows, which leaves out what is too late (ON CONFLICT DO NOTHING); inside of one the
+  careful one comes first.
 * too high: the event before it is not there, and it is left out.
-* all or none per stream: the other events go in only after the first one did. Whoever holds
-  that version holds the stream: nobody else can have seen it, so nobody can build on it.
+* all or none per stream: whoever holds the first version of an append holds the stream: nobody
+  else can have seen it, so nobody can build on it.
 * streams are taken in the order of their ids, so that two appends never wait in a ring.
 * positions ascend within a stream: an append draws its own inside the INSERT, and only after
   its snapshot showed the version before it as committed.
 
-Streams that are all new need less, since nobody else knows their ids: a plain INSERT, which is
-10-15 % faster than one that may meet a conflict. Should one exist after all, PostgreSQL refuses
-the statement, and the careful one follows.
+Conflicts are rare, and looking for one takes as long as the INSERT itself (see
+docs/performance.md): hence the two statements.
 
 A projection's rows may go in the same statement (`InlineRows`), and are then there exactly
-when the events are.
+when the events are. A projection that has a row per stream with its version may also say which
+streams stand where they are expected (`Guard`), instead of a look into the log. Where its rows
+say no, the careful statement asks the log after all: the log decides.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import asyncpg
 
+from reactorcide.eventstore import append_sql
+from reactorcide.eventstore.append_sql import Guard
 from reactorcide.eventstore.database import Connection, Reader
-from reactorcide.eventstore.record import Append, Appended, AppendResult, Conflict, RecordedEvent
+from reactorcide.eventstore.record import (
+    Append,
+    Appended,
+    AppendResult,
+    Conflict,
+    Context,
+    RecordedEvent,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,96 +57,24 @@ class InlineRows:
     arguments: tuple[Any, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class GuardedRows:
+    """The same, with a guard. For appends of one event each, all by one actor and of one type.
+
+    `arguments` are those of the guard's arrays, in the order of the appends, then its values.
+    """
+
+    guard: Guard
+    arguments: tuple[Any, ...]
+    otherwise: Callable[[], InlineRows]
+    """What to write with the careful statement."""
+    is_final: bool = False
+    """The guard's no is enough: it was a suggestion's chance, and nobody will insist on it."""
+
+
+Rows: TypeAlias = InlineRows | GuardedRows
+
 _NO_ROWS: Final = InlineRows("", ())
-
-_INCOMING_PART: Final = """
-    FROM unnest(
-        $1::uuid[], $2::text[], $3::int[], $4::bool[], $5::uuid[], $6::text[], $7::smallint[],
-        $8::jsonb[], $9::text[], $10::uuid[], $11::uuid[], $12::text[], $13::text[],
-        $14::text[], $15::uuid[], $16::uuid[]
-    ) AS i (
-        stream_id, stream_type, version, is_first, event_id, type, schema_version,
-        data, actor_type, actor_id, token_id, ip, user_agent,
-        request_id, correlation_id, causation_id
-    )"""
-
-_INSERT_PART: Final = """
-    INSERT INTO events (
-        stream_id, stream_type, version, event_id, type, schema_version, data, actor_type,
-        actor_id, token_id, ip, user_agent, request_id, correlation_id, causation_id
-    )
-    SELECT
-        stream_id, stream_type, version, event_id, type, schema_version, data, actor_type,
-        actor_id, token_id, ip::inet, user_agent, request_id, correlation_id, causation_id"""
-
-_RETURNING_PART: Final = """
-    RETURNING stream_id, position, recorded_at"""
-
-# The version check is a scalar subquery, not a join: whatever the planner believes about the
-# size of the table, it can only be answered by one look into the unique index per stream.
-_WHERE_IT_STANDS_PART: Final = """
-    WHERE is_first AND (i.version = 1 OR (
-        SELECT 1 FROM events AS e WHERE e.stream_id = i.stream_id AND e.version = i.version - 1
-    ) IS NOT NULL)
-    ORDER BY stream_id
-    ON CONFLICT (stream_id, version) DO NOTHING"""
-
-# One event to each stream, and all of the streams are new.
-_ONE_NEW: Final = (
-    _INSERT_PART
-    + _INCOMING_PART
-    + """
-    ORDER BY stream_id"""
-    + _RETURNING_PART
-)
-
-# One event to each stream.
-_ONE: Final = _INSERT_PART + _INCOMING_PART + _WHERE_IT_STANDS_PART + _RETURNING_PART
-
-# Any number of events to each stream, and all of the streams are new.
-_MANY_NEW_PART: Final = (
-    "WITH inserted AS ("
-    + _INSERT_PART
-    + _INCOMING_PART
-    + """
-    ORDER BY stream_id, version"""
-    + _RETURNING_PART
-    + """, version
-),
-first AS (
-    SELECT stream_id, position, recorded_at FROM inserted WHERE version = 1
-)"""
-)
-
-# Any number of events to each stream.
-_MANY_PART: Final = (
-    "WITH incoming AS MATERIALIZED (SELECT *"
-    + _INCOMING_PART
-    + "), first AS ("
-    + _INSERT_PART
-    + """
-    FROM incoming AS i"""
-    + _WHERE_IT_STANDS_PART
-    + _RETURNING_PART
-    + "), rest AS ("
-    + _INSERT_PART
-    + """
-    FROM incoming
-    WHERE NOT is_first AND stream_id = ANY (ARRAY(SELECT stream_id FROM first))
-    ORDER BY stream_id, version
-)"""
-)
-
-_RESULT_PART: Final = """
-SELECT stream_id, position, recorded_at FROM first"""
-
-# (one event to each stream, all of the streams are new): the statement, or its beginning.
-_APPENDS_PART: Final = {
-    (True, True): _ONE_NEW,
-    (True, False): _ONE,
-    (False, True): _MANY_NEW_PART,
-    (False, False): _MANY_PART,
-}
 
 _STREAM_VERSION: Final = "events_stream_version"
 
@@ -177,36 +116,22 @@ FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3"""
 )
 
 
-@cache
-def append_statement(inline_sql: str, *, is_one_each: bool, is_new: bool) -> str:
-    """Return the statement for appends of this shape, around a projection's fragment.
-
-    A bare INSERT stays one when there is no fragment: a CTE costs a tenth of a lone append.
-    """
-    append_sql = _APPENDS_PART[is_one_each, is_new]
-    if not is_one_each:
-        return append_sql + inline_sql + _RESULT_PART
-    if inline_sql:
-        return "WITH first AS (" + append_sql + ")" + inline_sql + _RESULT_PART
-    return append_sql
-
-
 async def append(
-    connection: Connection, appends: Sequence[Append], inline: InlineRows | None = None
+    connection: Connection, appends: Sequence[Append], inline: Rows | None = None
 ) -> list[AppendResult]:
-    """Append to many streams in one round trip; the results are in the order of `appends`.
+    """Append to many streams; the results are in the order of `appends`.
 
-    Each append is all or none; a conflict in one does not touch the others. Outside of a
-    transaction the call is one commit; inside of one it joins it. A stream may occur once, and
-    every append has events (ValueError otherwise).
+    One round trip, and one more when a version was taken. Each append is all or none; a
+    conflict in one does not touch the others. Outside of a transaction the call is one commit;
+    inside of one it joins it. A stream may occur once, and every append has events (ValueError
+    otherwise).
     """
     _check(appends)
     if not appends:
         return []
-    rows = await _inserted(connection, appends, inline or _NO_ROWS)
-    held = {row[0]: row for row in rows}
+    held = await _held(connection, appends, inline or _NO_ROWS)
     return [
-        Appended(stream_id, version + len(events), row[1], row[2])
+        Appended(stream_id, version + len(events), row[2], row[3])
         if (row := held.get(stream_id))
         else Conflict(stream_id, version)
         for _, stream_id, version, events, _ in appends
@@ -241,28 +166,115 @@ async def read_all(
     return _recorded(await connection.fetch(_READ_ALL, after_position, safe_position, limit))
 
 
-async def _inserted(
-    connection: Connection, appends: Sequence[Append], inline: InlineRows
-) -> list[asyncpg.Record]:
-    """Run the statement that does; return stream, first position and time of what held.
+async def _held(
+    connection: Connection, appends: Sequence[Append], inline: Rows
+) -> dict[UUID, asyncpg.Record]:
+    """Run the statements that do; return the first event of each stream whose append held.
 
     A refused statement would abort the caller's transaction, so inside of one it is careful
     from the start.
     """
-    columns = _columns_of(appends)
-    is_one_each = len(columns[0]) == len(appends)
-    if (
-        not any(append.expected_version for append in appends)
-        and not connection.is_in_transaction()
-    ):
-        sql = append_statement(inline.sql, is_one_each=is_one_each, is_new=True)
-        try:
-            return await connection.fetch(sql, *columns, *inline.arguments)
-        except asyncpg.UniqueViolationError as error:
-            if error.constraint_name != _STREAM_VERSION:
-                raise
-    sql = append_statement(inline.sql, is_one_each=is_one_each, is_new=False)
-    return await connection.fetch(sql, *columns, *inline.arguments)
+    if connection.is_in_transaction():
+        return await _carefully(connection, appends, _unguarded(inline))
+    held: dict[UUID, asyncpg.Record] = {}
+    try:
+        if not isinstance(inline, GuardedRows) or not _are_alike(appends):
+            return await _plainly(connection, appends, _unguarded(inline))
+        held = await _guarded(connection, appends, inline)
+        if inline.is_final:
+            return held
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != _STREAM_VERSION:
+            raise
+    missing = [append for append in appends if append.stream_id not in held]
+    if missing:
+        held |= await _carefully(connection, missing, _unguarded(inline))
+    return held
+
+
+def _unguarded(rows: Rows) -> InlineRows:
+    return rows.otherwise() if isinstance(rows, GuardedRows) else rows
+
+
+def _are_alike(appends: Sequence[Append]) -> bool:
+    """Say whether a guard may speak for all of them."""
+    stream_type, _, _, (first, *_), context = appends[0]
+    return all(
+        append.context is context
+        and append.stream_type is stream_type
+        and len(append.events) == 1
+        and append.events[0].type == first.type
+        and append.events[0].schema_version == first.schema_version
+        for append in appends
+    )
+
+
+async def _plainly(
+    connection: Connection, appends: Sequence[Append], rows: InlineRows
+) -> dict[UUID, asyncpg.Record]:
+    """Insert all; a taken version raises UniqueViolationError."""
+    context = appends[0].context
+    if all(append.context is context for append in appends):
+        sql = append_sql.plain(append_sql.ONE_CONTEXT, rows.sql)
+        arguments = _with_one_context(appends, context)
+    else:
+        sql = append_sql.plain(append_sql.EVERYTHING, rows.sql)
+        arguments = _with_everything(appends)
+    return _by_stream(await connection.fetch(sql, *arguments, *rows.arguments))
+
+
+async def _carefully(
+    connection: Connection, appends: Sequence[Append], rows: InlineRows
+) -> dict[UUID, asyncpg.Record]:
+    """Insert what stands at its expected version."""
+    sql = append_sql.careful(rows.sql)
+    arguments = _with_everything(appends)
+    return _by_stream(await connection.fetch(sql, *arguments, *rows.arguments))
+
+
+async def _guarded(
+    connection: Connection, appends: Sequence[Append], rows: GuardedRows
+) -> dict[UUID, asyncpg.Record]:
+    """Insert what the guard finds at its expected version."""
+    (first,) = appends[0].events
+    stream_type, _, _, _, context = appends[0]
+    columns: dict[str, Sequence[Any]] = {
+        "version": [append.expected_version + 1 for append in appends],
+        "data": [append.events[0].data for append in appends],
+    }
+    extra = len(rows.guard.columns)
+    columns |= zip((name for name, _ in rows.guard.columns), rows.arguments[:extra], strict=True)
+    # An array costs time for each element, and what a worker writes is mostly all the same.
+    same = frozenset(
+        name for name, values in columns.items() if values.count(values[0]) == len(values)
+    )
+    version, data, *others = (
+        values[0] if name in same else values for name, values in columns.items()
+    )
+    found = await connection.fetch(
+        append_sql.guarded(rows.guard, same),
+        [append.stream_id for append in appends],
+        version,
+        [append.events[0].event_id for append in appends],
+        stream_type,
+        first.type,
+        first.schema_version,
+        data,
+        *_context_columns(context),
+        *others,
+        *rows.arguments[extra:],
+    )
+    return {row[0]: row for row in found}
+
+
+def _by_stream(rows: Iterable[asyncpg.Record]) -> dict[UUID, asyncpg.Record]:
+    """Return the first event of each stream, of all that were inserted, in any order."""
+    held: dict[UUID, asyncpg.Record] = {}
+    for row in rows:
+        known = held.get(row[0])
+        if known is None or row[1] < known[1]:
+            held[row[0]] = row
+    return held
 
 
 def _check(appends: Sequence[Append]) -> None:
@@ -278,11 +290,26 @@ def _recorded(rows: Iterable[asyncpg.Record]) -> list[RecordedEvent]:
     return [RecordedEvent._make(row) for row in rows]
 
 
-def _columns_of(appends: Sequence[Append]) -> tuple[tuple[Any, ...], ...]:
-    """Turn appends into the sixteen arrays of the statements, one element per event."""
+def _with_everything(appends: Sequence[Append]) -> tuple[tuple[Any, ...], ...]:
+    """Turn appends into sixteen arrays, one element per event."""
     rows = [
-        (stream_id, stream_type, version + nth, nth == 1, *event, *_context_columns(context))
+        (
+            *(stream_id, version + nth, event_id, stream_type, kind, schema_version, data),
+            *_context_columns(context),
+            version,
+        )
         for stream_type, stream_id, version, events, context in appends
-        for nth, event in enumerate(events, 1)
+        for nth, (event_id, kind, schema_version, data) in enumerate(events, 1)
     ]
     return tuple(zip(*rows, strict=True))
+
+
+def _with_one_context(appends: Sequence[Append], context: Context) -> tuple[Any, ...]:
+    """Turn appends into eight arrays, one element per event, and the values of the context."""
+    rows = [
+        (stream_id, version + nth, event_id, stream_type, kind, schema_version, data, version)
+        for stream_type, stream_id, version, events, _ in appends
+        for nth, (event_id, kind, schema_version, data) in enumerate(events, 1)
+    ]
+    *arrays, expected = zip(*rows, strict=True)
+    return (*arrays, *_context_columns(context), expected)

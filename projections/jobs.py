@@ -8,9 +8,7 @@ are kept for those that depend on them and are invisible to every reader.
 No rule lives here: what may happen is said by `reactorcide.eventstore.domain.job`.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -18,11 +16,14 @@ from uuid import UUID
 import asyncpg
 from pydantic_core import to_json
 
+from reactorcide.eventstore.append_sql import Guard
 from reactorcide.eventstore.codec import Encoded, decode
 from reactorcide.eventstore.database import Reader
 from reactorcide.eventstore.domain.events import (
+    Event,
     JobCancelRequested,
     JobClaimed,
+    JobCompleted,
     JobEvent,
     JobStarted,
     JobSubmitted,
@@ -37,11 +38,10 @@ from reactorcide.eventstore.domain.job import (
     evolve,
 )
 from reactorcide.eventstore.handle import Change, Handled
-from reactorcide.eventstore.record import RecordedEvent
-from reactorcide.eventstore.store import InlineRows
+from reactorcide.eventstore.record import RecordedEvent, new
+from reactorcide.eventstore.store import GuardedRows, InlineRows, Rows
 from reactorcide.projections import folding
 from reactorcide.projections.folding import Fact
-from reactorcide.projections.paging import ROWS_COUNTED, Listed, Page, listed
 from reactorcide.projections.sql import statements
 
 SQL: Final = statements(__file__)
@@ -78,22 +78,6 @@ class Job(NamedTuple):
         submitted = self.state.submitted
         assert submitted is not None  # noqa: S101  a job begins with job.submitted
         return submitted
-
-
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """Which jobs a list shows; None and {} let all pass."""
-
-    user_id: UUID | None = None
-    status: Status | None = None
-    queue_name: str | None = None
-    source_type: str | None = None
-    labels: Mapping[str, str] | None = None
-    """All of these must be on the job."""
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    q: str | None = None
-    """A part of the name, whatever the case."""
 
 
 # The fold
@@ -142,31 +126,84 @@ def folded(job_id: UUID, facts: Sequence[Fact[JobEvent]]) -> Job:
 # The inline rows
 
 
-def rows(changes: Sequence[Change[JobState]]) -> InlineRows:
-    """Return what the append of these changes writes: rows of `jobs` and of `leases`.
+CLAIM: Final = Guard(SQL["claim_standing"], SQL["claim_rows"], (("attempt", "int"),))
+START: Final = Guard(SQL["start_standing"], SQL["start_rows"])
+COMPLETE: Final = Guard(
+    SQL["complete_standing"], SQL["complete_rows"], (("exit_code", "int"), ("result", "jsonb"))
+)
 
-    A claim opens the attempt's lease; what ends the attempt closes it. Several changes at once
-    belong on a writer's connection: its plans lock the rows in the order that they are given in.
+
+def rows(changes: Sequence[Change[JobState]]) -> Rows:
+    """Return what the append of these changes writes, in their order: rows of `jobs`.
+
+    A claim opens the attempt's lease; what ends the attempt closes it. What workers write most,
+    the claims, starts or completions of jobs that are there, is guarded by the rows themselves.
+    Several changes at once belong in the order of their ids, on a writer's connection: its plans
+    lock the rows in the order that they are given in.
     """
+    kinds = {kind_of(change) for change in changes}
+    if len(kinds) > 1:
+        return _any_rows(changes)
+    match kinds.pop():
+        case "submitted":
+            return _submitted_rows(changes)
+        case "claimed":
+            return _claimed_rows(changes)
+        case "started":
+            return GuardedRows(START, (), lambda: _any_rows(changes))
+        case "completed":
+            return _completed_rows(changes)
+        case _:
+            return _any_rows(changes)
+
+
+def kind_of(change: Change[JobState]) -> str | None:
+    """Say which of the frequent changes this is, None for any other."""
+    events, state = change.events, change.state
+    if change.version == len(events):
+        return "submitted" if not state.attempt and state.status in _WAITING else None
+    return _FREQUENT.get(type(events[0])) if len(events) == 1 else None
+
+
+_FREQUENT: Final[Mapping[type[Event], str]] = {
+    JobClaimed: "claimed",
+    JobStarted: "started",
+    JobCompleted: "completed",
+}
+
+
+def _claimed_rows(changes: Sequence[Change[JobState]]) -> Rows:
+    """Return the rows of claims; those of different workers are not written together."""
+    (first,) = changes[0].events
+    assert isinstance(first, JobClaimed)  # noqa: S101  as told by its kind
+    holder = first.worker_id, first.lease_seconds
+    attempts = []
+    for change in changes:
+        (event,) = change.events
+        if not isinstance(event, JobClaimed) or (event.worker_id, event.lease_seconds) != holder:
+            return _any_rows(changes)
+        attempts.append(event.attempt)
+    return GuardedRows(CLAIM, (attempts, *holder), lambda: _any_rows(changes), is_final=True)
+
+
+def _completed_rows(changes: Sequence[Change[JobState]]) -> Rows:
+    states = [change.state for change in changes]
+    exit_codes, results = [s.exit_code for s in states], [s.result for s in states]
+    return GuardedRows(COMPLETE, (exit_codes, results), lambda: _any_rows(changes))
+
+
+def _any_rows(changes: Sequence[Change[JobState]]) -> InlineRows:
+    """Return the rows of whatever changes."""
     ordered = sorted(changes, key=lambda change: change.stream_id)  # as all who lock rows here
-    if all(_is_just_submitted(change) for change in ordered):
-        return _submitted_rows(ordered)
     new = [change for change in ordered if change.version == len(change.events)]
     old = [change for change in ordered if change.version != len(change.events)]
     return InlineRows(
         SQL["inline"],
         (
-            *_columns([(*_mutable(change), *_constant(change.state)) for change in new], 22),
-            *_columns([_mutable(change) for change in old], 15),
-            *_columns([lease for change in ordered for lease in _opened_lease(change)], 4),
-            [change.stream_id for change in old if change.state.status not in HELD],
+            *_columns([(*_mutable(change), *_constant(change.state)) for change in new], 24),
+            *_columns([_mutable(change) for change in old], 17),
         ),
     )
-
-
-def _is_just_submitted(change: Change[JobState]) -> bool:
-    state = change.state
-    return change.version == len(change.events) and not state.attempt and state.status in _WAITING
 
 
 def _submitted_rows(changes: Sequence[Change[JobState]]) -> InlineRows:
@@ -192,13 +229,14 @@ def _columns(values: Sequence[tuple[Any, ...]], width: int) -> Iterable[list[Any
 
 
 def _mutable(change: Change[JobState]) -> tuple[Any, ...]:
-    """Return what may change in a job's row, and which of its times are now."""
+    """Return what may change in a job's row, which of its times are now, and the lease's."""
     state = change.state
     is_claimed = is_started = is_ended = is_cancel_asked = False
+    lease_seconds = None
     for event in change.events:
         match event:
             case JobClaimed():
-                is_claimed, is_started = True, False
+                is_claimed, is_started, lease_seconds = True, False, event.lease_seconds
             case JobStarted():
                 is_started = True
             case JobCancelRequested():
@@ -215,11 +253,12 @@ def _mutable(change: Change[JobState]) -> tuple[Any, ...]:
         is_started,
         is_ended,
         is_cancel_asked,
+        lease_seconds if state.status in HELD else None,
     )
 
 
 def _changing(state: JobState) -> tuple[Any, ...]:
-    """Return status, attempt … last_error, in the order of JobState: all but `submitted`."""
+    """Return status, attempt … result, in the order of JobState: all but `submitted`."""
     return (state[0], *state[2:])
 
 
@@ -227,6 +266,7 @@ def _constant(state: JobState) -> tuple[Any, ...]:
     """Return what never changes in a job's row: user_id … labels."""
     submitted = state.submitted
     assert submitted is not None  # noqa: S101  a job begins with job.submitted
+    labels = submitted.labels
     return (
         submitted.user_id,
         submitted.name,
@@ -234,21 +274,13 @@ def _constant(state: JobState) -> tuple[Any, ...]:
         submitted.queue_name,
         submitted.priority,
         submitted.unique_key,
-        to_json(submitted.labels).decode(),
+        to_json(labels).decode() if labels else "{}",
     )
-
-
-def _opened_lease(change: Change[JobState]) -> Iterable[tuple[Any, ...]]:
-    state = change.state
-    if state.status in HELD:
-        for event in change.events:
-            if isinstance(event, JobClaimed) and event.attempt == state.attempt:
-                yield change.stream_id, event.attempt, event.worker_id, event.lease_seconds
 
 
 COLUMNS: Final = (
     *("job_id", "version", "status", "attempt", "failures", "lost_leases", "worker_id"),
-    *("available_at", "cancel_grace_seconds", "exit_code", "last_error", "created_at"),
+    *("available_at", "cancel_grace_seconds", "exit_code", "last_error", "result", "created_at"),
     *("updated_at", "claimed_at", "started_at", "completed_at", "cancel_requested_at", "user_id"),
     *("name", "source_type", "queue_name", "priority", "unique_key", "labels"),
 )
@@ -279,6 +311,7 @@ def state_of(row: asyncpg.Record) -> JobState:
         cancel_grace_seconds=row["cancel_grace_seconds"],
         exit_code=row["exit_code"],
         last_error=row["last_error"],
+        result=row["result"],
     )
 
 
@@ -309,45 +342,69 @@ async def get_many(connection: Reader, job_ids: Iterable[UUID]) -> dict[UUID, Jo
     return {row["job_id"]: job_of(row) for row in found}
 
 
-async def list_page(connection: Reader, wanted: JobFilter, page: Page) -> Listed[Job]:
-    """Return a page of jobs, newest first.
+class Share(NamedTuple):
+    """Which of the claimable jobs a worker looks at while others claim from the same queues.
 
-    `total` is exact while the scope (one user's jobs, or all of them) holds no more than
-    ROWS_COUNTED jobs, else None: it never looks at more rows than that.
+    Those whose id hashes to `rank` of `of`, by a hash that `salt` chooses; all when `of` is 1.
     """
-    labels = json.dumps(dict(wanted.labels)) if wanted.labels else None
-    passing = (
-        wanted.status,
-        wanted.queue_name,
-        wanted.source_type,
-        labels,
-        wanted.created_after,
-        wanted.created_before,
-        wanted.q,
-    )
-    keys = (page.before, *passing, page.limit + 1)
-    if wanted.user_id is None:
-        found = await connection.fetch(SQL["list_of_all"], *keys, page.offset)
-        counted = await connection.fetchrow(SQL["count_of_all"], *passing, ROWS_COUNTED + 1)
-    else:
-        owner = wanted.user_id
-        found = await connection.fetch(SQL["list_of_user"], *keys, owner, page.offset)
-        counted = await connection.fetchrow(SQL["count_of_user"], *passing, ROWS_COUNTED + 1, owner)
-    assert counted is not None  # noqa: S101  an aggregate always has a row
-    total = counted["passing"] if counted["looked_at"] <= ROWS_COUNTED else None
-    return listed([job_of(row) for row in found], [row["job_id"] for row in found], page, total)
+
+    of: int = 1
+    rank: int = 0
+    salt: int = 0
 
 
-async def claimable(
-    connection: Reader, queues: Sequence[str], labels: Mapping[str, str], limit: int
+ALL: Final = Share()
+
+
+async def claimable(  # noqa: PLR0913, PLR0917  where to look, for whom, and how far
+    connection: Reader,
+    queues: Sequence[str],
+    labels: str,
+    limit: int,
+    share: Share = ALL,
+    after: tuple[int, UUID] | None = None,
 ) -> list[Job]:
     """Return what a worker with these labels may claim next, best priority first, then oldest.
 
-    A suggestion: the log decides who gets it.
+    A suggestion: the log decides who gets it. `labels` is a JSON object. `after`, the priority
+    and id of a job, goes on from there: it leaves out what was seen, what has come ahead of it
+    since, and what waited for a retry.
     """
-    carried = json.dumps(dict(labels))
-    found = await connection.fetch(SQL["claimable"], list(queues), carried, limit)
-    return [job_of(row) for row in found]
+    keys = (queues, labels, limit, *share)
+    if after is None:
+        found = await connection.fetch(SQL["claimable"], *keys)
+    else:
+        found = await connection.fetch(SQL["claimable_after"], *keys, *after)
+    return [_queued(*row) for row in found]
+
+
+def _queued(  # noqa: PLR0913, PLR0917  the columns of a row, by position: by name takes longer
+    job_id: UUID,
+    version: int,
+    attempt: int,
+    failures: int,
+    lost_leases: int,
+    available_at: datetime | None,
+    exit_code: int | None,
+    last_error: str | None,
+    created_at: datetime,
+    updated_at: datetime,
+    position: int,
+    schema_version: int,
+    data: str,
+) -> Job:
+    """Return the job that a row of `claimable` holds."""
+    submitted = decode(Encoded(position, JobSubmitted.wire_type, schema_version, data))
+    assert isinstance(submitted, JobSubmitted)  # noqa: S101  a job begins with job.submitted
+    attempts = attempt, failures, lost_leases
+    state = new(
+        JobState,
+        (
+            *(Status.QUEUED, submitted, *attempts),
+            *(None, available_at, None, exit_code, last_error, None),
+        ),
+    )
+    return Job(job_id, version, state, created_at, updated_at)
 
 
 async def due(connection: Reader, limit: int) -> list[Job]:
@@ -378,9 +435,3 @@ async def next_due_at(connection: Reader) -> datetime | None:
     """Return when the next job's run_at or retry_at comes, if any waits for one."""
     moment: datetime | None = await connection.fetchval(SQL["next_due_at"])
     return moment
-
-
-async def count_unended(connection: Reader) -> dict[str, int]:
-    """Return how many jobs stand in each status that is not final; reads small indexes only."""
-    found = await connection.fetch(SQL["count_unended"])
-    return {row["status"]: row["jobs"] for row in found}

@@ -1,84 +1,90 @@
 -- The SQL of jobs.py. Each statement follows a line `-- name: NAME  what it is for`.
 -- What was asked for is read where it is: in the job's first event.
 
--- name: inline  the rows of new and changed jobs, and their leases, inside the append's statement
+-- name: inline  the rows of new and changed jobs, inside the append's statement
 , new_jobs AS (
     INSERT INTO jobs (
         job_id, version, status, attempt, failures, lost_leases, worker_id, available_at,
-        cancel_grace_seconds, exit_code, last_error, created_at, updated_at, claimed_at,
-        started_at, completed_at, cancel_requested_at, user_id, name, source_type, queue_name,
-        priority, unique_key, labels
+        cancel_grace_seconds, exit_code, last_error, result, created_at, updated_at, claimed_at,
+        started_at, completed_at, cancel_requested_at, lease_until, user_id, name, source_type,
+        queue_name, priority, unique_key, labels
     )
     SELECT
         job_id, version, status, attempt, failures, lost_leases, worker_id, available_at,
-        cancel_grace_seconds, exit_code, last_error, now(), now(),
+        cancel_grace_seconds, exit_code, last_error, result, now(), now(),
         CASE WHEN is_claimed THEN now() END,
         CASE WHEN is_started THEN now() END,
         CASE WHEN is_ended THEN now() END,
         CASE WHEN is_cancel_asked THEN now() END,
+        now() + lease_seconds * interval '1 second',
         user_id, name, source_type, queue_name, priority, unique_key, labels
     FROM unnest(
         $17::uuid[], $18::int[], $19::text[], $20::int[], $21::int[], $22::int[], $23::uuid[],
-        $24::timestamptz[], $25::int[], $26::int[], $27::text[], $28::bool[], $29::bool[],
-        $30::bool[], $31::bool[], $32::uuid[], $33::text[], $34::text[], $35::text[], $36::int[],
-        $37::text[], $38::jsonb[]
+        $24::timestamptz[], $25::int[], $26::int[], $27::text[], $28::jsonb[], $29::bool[],
+        $30::bool[], $31::bool[], $32::bool[], $33::float8[], $34::uuid[], $35::text[],
+        $36::text[], $37::text[], $38::int[], $39::text[], $40::jsonb[]
     ) AS n (
         job_id, version, status, attempt, failures, lost_leases, worker_id,
-        available_at, cancel_grace_seconds, exit_code, last_error, is_claimed, is_started,
-        is_ended, is_cancel_asked, user_id, name, source_type, queue_name, priority,
-        unique_key, labels
+        available_at, cancel_grace_seconds, exit_code, last_error, result, is_claimed,
+        is_started, is_ended, is_cancel_asked, lease_seconds, user_id, name, source_type,
+        queue_name, priority, unique_key, labels
     )
-    WHERE n.job_id = ANY (ARRAY(SELECT stream_id FROM first))
+    WHERE (n.job_id IN (SELECT stream_id FROM first)) IS TRUE
+    RETURNING queue_name, status
+),
+gone AS (
+    DELETE FROM jobs USING unnest($41::uuid[]) AS c (job_id)
+    WHERE jobs.job_id = c.job_id AND (c.job_id IN (SELECT stream_id FROM first)) IS TRUE
+    RETURNING jobs.*
 ),
 changed_jobs AS (
-    UPDATE jobs SET
-        version = c.version,
-        status = c.status,
-        attempt = c.attempt,
-        failures = c.failures,
-        lost_leases = c.lost_leases,
-        worker_id = c.worker_id,
-        available_at = c.available_at,
-        cancel_grace_seconds = c.cancel_grace_seconds,
-        exit_code = c.exit_code,
-        last_error = c.last_error,
-        updated_at = now(),
-        claimed_at = CASE WHEN c.is_claimed THEN now() ELSE jobs.claimed_at END,
-        started_at = CASE
+    INSERT INTO jobs (
+        job_id, version, status, attempt, failures, lost_leases, worker_id, available_at,
+        cancel_grace_seconds, exit_code, last_error, result, created_at, updated_at, claimed_at,
+        started_at, completed_at, cancel_requested_at, lease_until, user_id, name, source_type,
+        queue_name, priority, unique_key, labels
+    )
+    SELECT
+        g.job_id, c.version, c.status, c.attempt, c.failures, c.lost_leases, c.worker_id,
+        c.available_at, c.cancel_grace_seconds, c.exit_code, c.last_error, c.result,
+        g.created_at, now(),
+        CASE WHEN c.is_claimed THEN now() ELSE g.claimed_at END,
+        CASE
             WHEN c.is_started THEN now()
             WHEN c.is_claimed THEN NULL
-            ELSE jobs.started_at
+            ELSE g.started_at
         END,
-        completed_at = CASE WHEN c.is_ended THEN now() ELSE jobs.completed_at END,
-        cancel_requested_at = CASE
-            WHEN c.is_cancel_asked THEN coalesce(jobs.cancel_requested_at, now())
-            ELSE jobs.cancel_requested_at
-        END
-    FROM unnest(
-        $39::uuid[], $40::int[], $41::text[], $42::int[], $43::int[], $44::int[], $45::uuid[],
-        $46::timestamptz[], $47::int[], $48::int[], $49::text[], $50::bool[], $51::bool[],
-        $52::bool[], $53::bool[]
+        CASE WHEN c.is_ended THEN now() ELSE g.completed_at END,
+        CASE
+            WHEN c.is_cancel_asked THEN coalesce(g.cancel_requested_at, now())
+            ELSE g.cancel_requested_at
+        END,
+        CASE
+            WHEN c.lease_seconds IS NOT NULL THEN now() + c.lease_seconds * interval '1 second'
+            WHEN c.status IN ('claimed', 'running') THEN g.lease_until
+        END,
+        g.user_id, g.name, g.source_type, g.queue_name, g.priority, g.unique_key, g.labels
+    FROM gone AS g
+    JOIN unnest(
+        $41::uuid[], $42::int[], $43::text[], $44::int[], $45::int[], $46::int[], $47::uuid[],
+        $48::timestamptz[], $49::int[], $50::int[], $51::text[], $52::jsonb[], $53::bool[],
+        $54::bool[], $55::bool[], $56::bool[], $57::float8[]
     ) AS c (
         job_id, version, status, attempt, failures, lost_leases, worker_id,
-        available_at, cancel_grace_seconds, exit_code, last_error, is_claimed, is_started,
-        is_ended, is_cancel_asked
-    )
-    WHERE jobs.job_id = c.job_id AND c.job_id = ANY (ARRAY(SELECT stream_id FROM first))
+        available_at, cancel_grace_seconds, exit_code, last_error, result, is_claimed,
+        is_started, is_ended, is_cancel_asked, lease_seconds
+    ) ON c.job_id = g.job_id
+    RETURNING queue_name, status
 ),
-opened_leases AS (
-    INSERT INTO leases (job_id, attempt, worker_id, lease_until)
-    SELECT job_id, attempt, worker_id, now() + lease_seconds * interval '1 second'
-    FROM unnest($54::uuid[], $55::int[], $56::uuid[], $57::float8[])
-        AS o (job_id, attempt, worker_id, lease_seconds)
-    WHERE o.job_id = ANY (ARRAY(SELECT stream_id FROM first))
-    ON CONFLICT (job_id) DO UPDATE SET
-        attempt = excluded.attempt,
-        worker_id = excluded.worker_id,
-        lease_until = excluded.lease_until
-),
-closed_leases AS (
-    DELETE FROM leases USING unnest($58::uuid[]) AS c (job_id)
-    WHERE leases.job_id = c.job_id AND c.job_id = ANY (ARRAY(SELECT stream_id FROM first))
+counted AS (
+    INSERT INTO queue_changes (queue_name, status, jobs)
+    SELECT queue_name, status, sum(jobs) FROM (
+        SELECT queue_name, status, 1 AS jobs FROM new_jobs
+        UNION ALL SELECT queue_name, status, 1 FROM changed_jobs
+        UNION ALL SELECT queue_name, status, -1 FROM gone
+    ) AS moved
+    WHERE status IN ('submitted', 'queued', 'claimed', 'running')
+    GROUP BY queue_name, status HAVING sum(jobs) <> 0
 )
 
 -- name: inline_submitted  the rows of jobs just submitted, which is all that most appends write
@@ -97,7 +103,79 @@ closed_leases AS (
         job_id, version, status, available_at, user_id, name,
         source_type, queue_name, priority, unique_key, labels
     )
-    WHERE n.job_id = ANY (ARRAY(SELECT stream_id FROM first))
+    WHERE (n.job_id IN (SELECT stream_id FROM first)) IS TRUE
+    RETURNING queue_name, status
+),
+counted AS (
+    INSERT INTO queue_changes (queue_name, status, jobs)
+    SELECT queue_name, status, count(*) FROM new_jobs GROUP BY queue_name, status
+)
+
+-- name: claim_standing  take the jobs that are queued at the version expected
+DELETE FROM jobs_ready AS j USING incoming AS i
+WHERE j.job_id = i.stream_id AND j.version = i.version - 1
+RETURNING i.*, j.user_id, j.name, j.source_type, j.queue_name, j.priority, j.unique_key, j.labels,
+    j.failures, j.lost_leases, j.exit_code, j.last_error, j.created_at, j.cancel_requested_at
+
+-- name: claim_rows  and hold them for worker $17 and $18 seconds
+, held AS (
+    INSERT INTO jobs_held (
+        job_id, version, status, attempt, failures, lost_leases, worker_id, exit_code, last_error,
+        created_at, updated_at, claimed_at, cancel_requested_at, lease_until, user_id, name,
+        source_type, queue_name, priority, unique_key, labels
+    )
+    SELECT
+        stream_id, version, 'claimed', attempt, failures, lost_leases, $17::uuid, exit_code,
+        last_error, created_at, now(), now(), cancel_requested_at,
+        now() + $18::float8 * interval '1 second', user_id, name, source_type, queue_name,
+        priority, unique_key, labels
+    FROM standing
+),
+counted AS (
+    INSERT INTO queue_changes (queue_name, status, jobs)
+    SELECT queue_name, status, sign * jobs
+    FROM (SELECT queue_name, count(*) AS jobs FROM standing GROUP BY queue_name) AS n
+    CROSS JOIN (VALUES ('queued', -1), ('claimed', 1)) AS v (status, sign)
+)
+
+-- name: start_standing  note the start of the jobs that are claimed at the version expected
+UPDATE jobs_held AS j SET
+    version = i.version, status = 'running', started_at = now(), updated_at = now()
+FROM incoming AS i
+WHERE j.job_id = i.stream_id AND j.version = i.version - 1 AND j.status = 'claimed'
+RETURNING i.*, j.queue_name
+
+-- name: start_rows  and count them
+, counted AS (
+    INSERT INTO queue_changes (queue_name, status, jobs)
+    SELECT queue_name, status, sign * jobs
+    FROM (SELECT queue_name, count(*) AS jobs FROM standing GROUP BY queue_name) AS n
+    CROSS JOIN (VALUES ('claimed', -1), ('running', 1)) AS v (status, sign)
+)
+
+-- name: complete_standing  take the jobs that are held at the version expected
+DELETE FROM jobs_held AS j USING incoming AS i
+WHERE j.job_id = i.stream_id AND j.version = i.version - 1
+RETURNING i.*, j.status, j.user_id, j.name, j.source_type, j.queue_name, j.priority, j.unique_key,
+    j.labels, j.attempt, j.failures, j.lost_leases, j.worker_id, j.created_at, j.claimed_at,
+    j.started_at, j.cancel_requested_at, j.cancel_grace_seconds
+
+-- name: complete_rows  and put them where all ends
+, ended AS (
+    INSERT INTO jobs_ended (
+        job_id, version, status, attempt, failures, lost_leases, worker_id, exit_code, result,
+        created_at, updated_at, claimed_at, started_at, completed_at, cancel_requested_at,
+        cancel_grace_seconds, user_id, name, source_type, queue_name, priority, unique_key, labels
+    )
+    SELECT
+        stream_id, version, 'completed', attempt, failures, lost_leases, worker_id, exit_code,
+        result, created_at, now(), claimed_at, started_at, now(), cancel_requested_at,
+        cancel_grace_seconds, user_id, name, source_type, queue_name, priority, unique_key, labels
+    FROM standing
+),
+counted AS (
+    INSERT INTO queue_changes (queue_name, status, jobs)
+    SELECT queue_name, status, -count(*) FROM standing GROUP BY queue_name, status
 )
 
 -- name: get  one visible job
@@ -110,96 +188,70 @@ SELECT j.*, e.position, e.type, e.schema_version, e.data::text AS data
 FROM jobs AS j JOIN events AS e ON e.stream_id = j.job_id AND e.version = 1
 WHERE j.job_id = ANY ($1::uuid[]) AND j.status <> 'deleted'
 
--- name: list_of_user  one page of a user's jobs, newest first
-SELECT j.*, e.position, e.type, e.schema_version, e.data::text AS data
-FROM (
-    SELECT * FROM jobs
-    WHERE user_id = $10 AND status <> 'deleted'
-        AND ($1::uuid IS NULL OR job_id < $1)
-        AND ($2::text IS NULL OR status = $2)
-        AND ($3::text IS NULL OR queue_name = $3)
-        AND ($4::text IS NULL OR source_type = $4)
-        AND ($5::jsonb IS NULL OR labels @> $5)
-        AND ($6::timestamptz IS NULL OR created_at > $6)
-        AND ($7::timestamptz IS NULL OR created_at < $7)
-        AND ($8::text IS NULL OR strpos(lower(name), lower($8)) > 0)
-    ORDER BY job_id DESC LIMIT $9 OFFSET $11
-) AS j
-JOIN events AS e ON e.stream_id = j.job_id AND e.version = 1
-ORDER BY j.job_id DESC
-
--- name: list_of_all  one page of everybody's jobs, newest first
-SELECT j.*, e.position, e.type, e.schema_version, e.data::text AS data
-FROM (
-    SELECT * FROM jobs
-    WHERE status <> 'deleted'
-        AND ($1::uuid IS NULL OR job_id < $1)
-        AND ($2::text IS NULL OR status = $2)
-        AND ($3::text IS NULL OR queue_name = $3)
-        AND ($4::text IS NULL OR source_type = $4)
-        AND ($5::jsonb IS NULL OR labels @> $5)
-        AND ($6::timestamptz IS NULL OR created_at > $6)
-        AND ($7::timestamptz IS NULL OR created_at < $7)
-        AND ($8::text IS NULL OR strpos(lower(name), lower($8)) > 0)
-    ORDER BY job_id DESC LIMIT $9 OFFSET $10
-) AS j
-JOIN events AS e ON e.stream_id = j.job_id AND e.version = 1
-ORDER BY j.job_id DESC
-
--- name: count_of_user  how many of a user's newest $8 jobs pass the filter, and how many there are
-SELECT
-    count(*) FILTER (
-        WHERE ($1::text IS NULL OR status = $1)
-        AND ($2::text IS NULL OR queue_name = $2)
-        AND ($3::text IS NULL OR source_type = $3)
-        AND ($4::jsonb IS NULL OR labels @> $4)
-        AND ($5::timestamptz IS NULL OR created_at > $5)
-        AND ($6::timestamptz IS NULL OR created_at < $6)
-        AND ($7::text IS NULL OR strpos(lower(name), lower($7)) > 0)
-    ) AS passing,
-    count(*) AS looked_at
-FROM (
-    SELECT status, queue_name, source_type, labels, created_at, name FROM jobs
-    WHERE user_id = $9 AND status <> 'deleted' ORDER BY job_id DESC LIMIT $8
-) AS newest
-
--- name: count_of_all  the same over everybody's jobs
-SELECT
-    count(*) FILTER (
-        WHERE ($1::text IS NULL OR status = $1)
-        AND ($2::text IS NULL OR queue_name = $2)
-        AND ($3::text IS NULL OR source_type = $3)
-        AND ($4::jsonb IS NULL OR labels @> $4)
-        AND ($5::timestamptz IS NULL OR created_at > $5)
-        AND ($6::timestamptz IS NULL OR created_at < $6)
-        AND ($7::text IS NULL OR strpos(lower(name), lower($7)) > 0)
-    ) AS passing,
-    count(*) AS looked_at
-FROM (
-    SELECT status, queue_name, source_type, labels, created_at, name FROM jobs
-    WHERE status <> 'deleted' ORDER BY job_id DESC LIMIT $8
-) AS newest
-
 -- name: claimable  the next jobs of some queues: best priority first, then oldest
-SELECT j.*, e.position, e.type, e.schema_version, e.data::text AS data
-FROM unnest($1::text[]) AS queue (name)
-CROSS JOIN LATERAL (
-    SELECT * FROM jobs
-    WHERE queue_name = queue.name AND status = 'queued'
-        AND (available_at IS NULL OR available_at <= now())
-        AND labels <@ $2::jsonb
+SELECT
+    j.job_id, j.version, j.attempt, j.failures, j.lost_leases, j.available_at, j.exit_code,
+    j.last_error, j.created_at, j.updated_at, e.position, e.schema_version, e.data::text AS data
+FROM (
+    SELECT found.* FROM (
+        SELECT r.* FROM unnest($1::text[]) AS queue (name)
+        CROSS JOIN LATERAL (
+            SELECT * FROM jobs_ready
+            WHERE queue_name = queue.name AND available_at IS NULL AND labels <@ $2::jsonb
+                AND ($4::int = 1 OR (uuid_hash_extended(job_id, $6::bigint) & 65535) % $4 = $5::int)
+            ORDER BY priority DESC, job_id LIMIT $3
+        ) AS r
+        UNION ALL (
+            SELECT * FROM jobs_ready
+            WHERE available_at <= now() AND queue_name = ANY ($1::text[]) AND labels <@ $2::jsonb
+            ORDER BY available_at, job_id LIMIT $3
+        )
+    ) AS found
     ORDER BY priority DESC, job_id LIMIT $3
 ) AS j
-JOIN events AS e ON e.stream_id = j.job_id AND e.version = 1
-ORDER BY j.priority DESC, j.job_id LIMIT $3
-
--- name: due  waiting jobs whose time has come and whose dependencies all completed
-SELECT j.*, e.position, e.type, e.schema_version, e.data::text AS data
-FROM jobs AS j
 CROSS JOIN LATERAL ( -- with a limit, so that it is looked up for the few, never joined as a whole
     SELECT * FROM events WHERE stream_id = j.job_id AND version = 1 LIMIT 1
 ) AS e
-WHERE j.status = 'submitted' AND (j.available_at IS NULL OR j.available_at <= now())
+ORDER BY j.priority DESC, j.job_id
+
+-- name: claimable_after  the same, of what comes after job $8 of priority $7: nothing is read twice
+SELECT
+    j.job_id, j.version, j.attempt, j.failures, j.lost_leases, j.available_at, j.exit_code,
+    j.last_error, j.created_at, j.updated_at, e.position, e.schema_version, e.data::text AS data
+FROM (
+    SELECT found.* FROM (
+        SELECT r.* FROM unnest($1::text[]) AS queue (name)
+        CROSS JOIN LATERAL (
+            SELECT * FROM jobs_ready
+            WHERE queue_name = queue.name AND priority = $7::int AND job_id > $8::uuid
+                AND available_at IS NULL AND labels <@ $2::jsonb
+                AND ($4::int = 1 OR (uuid_hash_extended(job_id, $6::bigint) & 65535) % $4 = $5::int)
+            ORDER BY priority DESC, job_id LIMIT $3
+        ) AS r
+        UNION ALL
+        SELECT r.* FROM unnest($1::text[]) AS queue (name)
+        CROSS JOIN LATERAL (
+            SELECT * FROM jobs_ready
+            WHERE queue_name = queue.name AND priority < $7::int
+                AND available_at IS NULL AND labels <@ $2::jsonb
+                AND ($4::int = 1 OR (uuid_hash_extended(job_id, $6::bigint) & 65535) % $4 = $5::int)
+            ORDER BY priority DESC, job_id LIMIT $3
+        ) AS r
+    ) AS found
+    ORDER BY priority DESC, job_id LIMIT $3
+) AS j
+CROSS JOIN LATERAL ( -- with a limit, so that it is looked up for the few, never joined as a whole
+    SELECT * FROM events WHERE stream_id = j.job_id AND version = 1 LIMIT 1
+) AS e
+ORDER BY j.priority DESC, j.job_id
+
+-- name: due  waiting jobs whose time has come and whose dependencies all completed
+SELECT j.*, e.position, e.type, e.schema_version, e.data::text AS data
+FROM jobs_waiting AS j
+CROSS JOIN LATERAL ( -- with a limit, so that it is looked up for the few, never joined as a whole
+    SELECT * FROM events WHERE stream_id = j.job_id AND version = 1 LIMIT 1
+) AS e
+WHERE (j.available_at IS NULL OR j.available_at <= now())
     AND NOT EXISTS (
         SELECT FROM jsonb_array_elements_text(e.data -> 'depends_on') AS dependency (id)
         WHERE NOT EXISTS (
@@ -216,28 +268,24 @@ ORDER BY j.available_at NULLS FIRST, j.job_id LIMIT $1
 SELECT DISTINCT ON (j.job_id)
     j.*, e.position, e.type, e.schema_version, e.data::text AS data,
     d.job_id AS dependency, d.status AS dependency_status
-FROM jobs AS j
+FROM jobs_waiting AS j
 CROSS JOIN LATERAL ( -- with a limit, so that it is looked up for the few, never joined as a whole
     SELECT * FROM events WHERE stream_id = j.job_id AND version = 1 LIMIT 1
 ) AS e
 CROSS JOIN LATERAL jsonb_array_elements_text(e.data -> 'depends_on') AS dependency (id)
 JOIN jobs AS d ON d.job_id = dependency.id::uuid
-WHERE j.status = 'submitted'
-    AND (d.status IN ('failed', 'cancelled', 'timeout') OR d.status = 'deleted' AND NOT EXISTS (
+WHERE (d.status IN ('failed', 'cancelled', 'timeout') OR d.status = 'deleted' AND NOT EXISTS (
         SELECT FROM events AS c WHERE c.stream_id = d.job_id AND c.type = 'job.completed'
     ))
 ORDER BY j.job_id, d.job_id LIMIT $1
 
 -- name: held_without_lease  jobs that a worker holds without a lease that still runs
 SELECT j.*, e.position, e.type, e.schema_version, e.data::text AS data
-FROM jobs AS j
+FROM jobs_held AS j
 CROSS JOIN LATERAL ( -- with a limit, so that it is looked up for the few, never joined as a whole
     SELECT * FROM events WHERE stream_id = j.job_id AND version = 1 LIMIT 1
 ) AS e
-WHERE j.status IN ('claimed', 'running') AND NOT EXISTS (
-    SELECT FROM leases AS l
-    WHERE l.job_id = j.job_id AND l.attempt = j.attempt AND l.lease_until > now()
-)
+WHERE j.lease_until IS NULL OR j.lease_until <= now()
 ORDER BY j.job_id LIMIT $1
 
 -- name: active_with_key  the job with this unique key that has not ended
@@ -249,14 +297,12 @@ ORDER BY j.job_id LIMIT 1
 
 -- name: next_due_at  when the next job that waits for its time has waited long enough
 SELECT least(
-    (SELECT min(available_at) FROM jobs WHERE status = 'submitted' AND available_at > now()),
-    (SELECT min(available_at) FROM jobs WHERE status = 'queued' AND available_at > now())
+    (SELECT min(available_at) FROM jobs_waiting WHERE available_at > now()),
+    (SELECT min(available_at) FROM jobs_ready WHERE available_at > now())
 )
 
--- name: count_unended  how many jobs have not ended, by status, each from its own partial index
-SELECT 'submitted' AS status, count(*) AS jobs FROM jobs WHERE status = 'submitted'
-UNION ALL SELECT 'queued', count(*) FROM jobs WHERE status = 'queued'
-UNION ALL SELECT 'claimed', count(*) FROM jobs
-WHERE status IN ('claimed', 'running') AND status = 'claimed'
-UNION ALL SELECT 'running', count(*) FROM jobs
-WHERE status IN ('claimed', 'running') AND status = 'running'
+-- name: carry  the leases into a rebuilt table, under the lock of the swap
+UPDATE %2$I AS rebuilt SET lease_until = live.lease_until
+FROM %1$I AS live
+WHERE live.status IN ('claimed', 'running') AND rebuilt.status IN ('claimed', 'running')
+    AND live.job_id = rebuilt.job_id AND live.attempt = rebuilt.attempt

@@ -1,9 +1,10 @@
-"""Table `leases` (opened and closed by `jobs.rows`) and `worker_beats`: who is still alive.
+"""Who is still alive: table `worker_beats`, and `lease_until` of the jobs that workers hold.
 
-Neither is a fold of the log. Time is the database's: no process compares its own clock.
+Neither is a fold of the log. A claim opens a lease and what ends the attempt closes it (see
+`jobs.rows`); here it is moved on. Time is the database's: no process compares its own clock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -17,32 +18,37 @@ WITH heard AS (
     ON CONFLICT (worker_id) DO UPDATE SET beat_at = excluded.beat_at
 ),
 held AS MATERIALIZED (
-    SELECT l.job_id, l.attempt FROM leases AS l
+    SELECT j.job_id, j.attempt, j.cancel_grace_seconds FROM jobs_held AS j
     JOIN unnest($2::uuid[], $3::int[]) AS a (job_id, attempt) USING (job_id, attempt)
-    WHERE l.worker_id = $1
-    ORDER BY l.job_id FOR UPDATE OF l
+    WHERE j.worker_id = $1
+    ORDER BY j.job_id FOR UPDATE OF j
 ),
 renewed AS (
-    UPDATE leases SET lease_until = now() + $4::float8 * interval '1 second'
-    WHERE job_id = ANY (ARRAY(SELECT job_id FROM held))
+    UPDATE jobs_held AS j SET lease_until = now() + $4::float8 * interval '1 second'
+    FROM held WHERE j.job_id = held.job_id
 )
-SELECT held.job_id, held.attempt, jobs.cancel_grace_seconds
-FROM held JOIN jobs ON jobs.job_id = held.job_id"""
+SELECT job_id, attempt, cancel_grace_seconds, NULL::bigint AS rank, NULL::bigint AS alive FROM held
+UNION ALL
+SELECT NULL, NULL, NULL, count(*) FILTER (WHERE worker_id < $1), count(*)
+FROM worker_beats WHERE beat_at > now() - interval '1 minute' AND worker_id <> $1"""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """An attempt that its worker still holds."""
+class Beaten:
+    """What a beat says."""
 
-    job_id: UUID
-    attempt: int
-    cancel_grace_seconds: int | None
-    """None: nobody asked for a stop. Else TERM, this many seconds, KILL; 0 is KILL at once."""
+    held: Mapping[tuple[UUID, int], int | None]
+    """The attempts that the worker still holds. None: nobody asked for a stop. Else TERM, this
+    many seconds, KILL; 0 is KILL at once."""
+    rank: int
+    """How many of the other living workers come before this one."""
+    alive: int
+    """How many workers there are, this one included."""
 
 
 async def beat(
     connection: Reader, worker_id: UUID, attempts: Iterable[tuple[UUID, int]], lease_seconds: float
-) -> dict[tuple[UUID, int], Held]:
+) -> Beaten:
     """Say that a worker lives; renew the leases of what it still holds, and return that.
 
     One statement. An attempt that is not in the answer is lost: its command must be killed.
@@ -52,4 +58,7 @@ async def beat(
     ordered = sorted(attempts)
     job_ids, numbers = [job_id for job_id, _ in ordered], [attempt for _, attempt in ordered]
     found = await connection.fetch(_BEAT, worker_id, job_ids, numbers, lease_seconds)
-    return {(row[0], row[1]): Held(row[0], row[1], row[2]) for row in found}
+    held = {(row["job_id"], row["attempt"]): row["cancel_grace_seconds"] for row in found}
+    graces = {key: grace_seconds for key, grace_seconds in held.items() if key[0] is not None}
+    others = next(row for row in found if row["job_id"] is None)
+    return Beaten(graces, others["rank"], others["alive"] + 1)

@@ -24,13 +24,16 @@ class Projection:
     key: str
     """The column that holds the stream's id; the table's primary key."""
     columns: tuple[str, ...]
-    """All of the table's, in the order of `values`."""
+    """All of the table's that are a fold, in the order of `values`."""
     values: Callable[[UUID, Sequence[Fact[Any]]], tuple[Any, ...]]
     """From a stream's id and its facts to the row."""
+    carry: str | None = None
+    """The statement that brings what is no fold from the live table (%1$I) into the rebuilt
+    one (%2$I), under the lock of the swap."""
 
 
 REGISTRY: Final = (
-    Projection("jobs", "job", "job_id", jobs.COLUMNS, jobs.values),
+    Projection("jobs", "job", "job_id", jobs.COLUMNS, jobs.values, jobs.SQL["carry"]),
     Projection("tokens", "token", "token_id", tokens.COLUMNS, tokens.values),
     Projection("users", "user", "user_id", users.COLUMNS, users.values),
     Projection("workers", "worker", "worker_id", workers.COLUMNS, workers.values),

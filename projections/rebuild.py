@@ -147,7 +147,7 @@ class _Rebuild:
     async def prepare(self) -> None:
         """Make the empty table beside; drop what an interrupted rebuild left."""
         await table.run(self._writer, "drop", self._projection, self._beside)
-        await table.run(self._writer, "create", self._projection, self._beside)
+        await table.create(self._writer, self._projection, self._beside)
 
     async def fill(self, progress: Progress, events_each: int) -> _Snapshot:
         """Fold a snapshot of the log into the table beside; digest both as of that snapshot."""
@@ -160,11 +160,11 @@ class _Rebuild:
             else:
                 await self._fold(EVERYTHING, tally)
             live, _ = await asyncio.gather(  # two sessions, two cores
-                table.digest(self._reader, self._projection.name),
+                table.digest(self._reader, self._projection, self._projection.name),
                 table.index(self._writer, self._projection, self._beside),
             )
         new, _ = await asyncio.gather(
-            table.digest(self._reader, self._beside),
+            table.digest(self._reader, self._projection, self._beside),
             table.run(self._writer, "analyze", self._projection, self._beside),
         )
         return _Snapshot(events, position, live, new)

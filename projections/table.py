@@ -18,7 +18,11 @@ Kind: TypeAlias = Literal["missing", "surplus", "changed"]
 
 Rows: TypeAlias = Iterable[tuple[Any, ...]] | AsyncIterable[tuple[Any, ...]]
 
-_FORMAT: Final = "SELECT format($1::text, $2::text, $3::text, $4::text)"
+_FORMAT: Final = """
+SELECT format(
+    $1::text, $2::text, $3::text, $4::text,
+    (SELECT string_agg(quote_ident(name), ', ') FROM unnest($5::text[]) AS c (name))
+)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,14 @@ class Difference:
 
 async def statement(connection: Connection, name: str, projection: Projection, other: str) -> str:
     """Return a statement of table.sql about the projection's table and one called `other`."""
+    return await _formatted(connection, SQL[name], projection, other)
+
+
+async def _formatted(
+    connection: Connection, template: str, projection: Projection, other: str
+) -> str:
     text: str = await connection.fetchval(
-        _FORMAT, SQL[name], projection.name, other, projection.key
+        _FORMAT, template, projection.name, other, projection.key, projection.columns
     )
     return text
 
@@ -55,6 +65,12 @@ async def run(connection: Connection, name: str, projection: Projection, other: 
     await connection.execute(await statement(connection, name, projection, other))
 
 
+async def create(connection: Connection, projection: Projection, other: str) -> None:
+    """Make an empty table of the same columns, partitioned in the same way, without indexes."""
+    for change in await connection.fetch(SQL["create"], projection.name, other):
+        await connection.execute(change[0])
+
+
 async def copy(connection: Connection, projection: Projection, table: str, rows: Rows) -> None:
     """COPY rows into a table of the projection's shape, all of them or none."""
     await connection.copy_records_to_table(table, records=rows, columns=projection.columns)
@@ -62,8 +78,14 @@ async def copy(connection: Connection, projection: Projection, table: str, rows:
 
 async def index(connection: Connection, projection: Projection, other: str) -> None:
     """Give `other` the indexes of the projection's table."""
-    for change in await connection.fetch(SQL["indexes"], projection.name, other):
-        await connection.execute(change[0])
+    for live, new in await _pairs(connection, projection, other):
+        for change in await connection.fetch(SQL["indexes"], live, new):
+            await connection.execute(change[0])
+
+
+async def _pairs(connection: Connection, projection: Projection, other: str) -> list[Any]:
+    """Return the tables that belong together: the two, and their partitions."""
+    return await connection.fetch(SQL["pairs"], projection.name, other)
 
 
 async def forget(
@@ -73,9 +95,10 @@ async def forget(
     await connection.execute(await statement(connection, "forget", projection, table), stream_ids)
 
 
-async def digest(connection: Connection, table: str) -> Digest:
-    """Return the digest of a table as the connection sees it."""
-    text = await connection.fetchval(_FORMAT, SQL["digest"], table, None, None)
+async def digest(connection: Connection, projection: Projection, table: str) -> Digest:
+    """Return the digest of a table of the projection's shape as the connection sees it."""
+    columns = projection.columns
+    text = await connection.fetchval(_FORMAT, SQL["digest"], table, None, None, columns)
     row = await connection.fetchrow(text)
     assert row is not None  # noqa: S101  an aggregate always has a row
     return Digest(row["rows"], row["digest"])
@@ -97,14 +120,18 @@ async def replace(connection: Connection, projection: Projection, other: str) ->
 
     In the caller's transaction, which must hold the lock.
     """
-    live = projection.name
-    indexes = await connection.fetch(SQL["index_names"], live)
-    changes = await connection.fetch(SQL["settings"], live, other)
-    changes += await connection.fetch(SQL["constraint_names"], other, live)
-    for change in changes:
-        await connection.execute(change[0])
+    pairs = await _pairs(connection, projection, other)
+    indexes = [await connection.fetch(SQL["index_names"], live) for live, _ in pairs]
+    for live, new in pairs:
+        changes = await connection.fetch(SQL["settings"], live, new)
+        changes += await connection.fetch(SQL["constraint_names"], new, live)
+        for change in changes:
+            await connection.execute(change[0])
+    if projection.carry is not None:
+        await connection.execute(await _formatted(connection, projection.carry, projection, other))
     await run(connection, "replace", projection, other)
-    await run(connection, "rename", projection, other)
-    names, definitions = [row[0] for row in indexes], [row[1] for row in indexes]
-    for change in await connection.fetch(SQL["rename_indexes"], live, names, definitions):
-        await connection.execute(change[0])
+    for (live, new), known in zip(pairs, indexes, strict=True):
+        await connection.execute(await connection.fetchval(SQL["rename"], live, new))
+        names, definitions = [row[0] for row in known], [row[1] for row in known]
+        for change in await connection.fetch(SQL["rename_indexes"], live, names, definitions):
+            await connection.execute(change[0])

@@ -1,10 +1,26 @@
 -- Statements about whichever table a projection keeps; identifiers go in by format() on the server.
--- %1$I is the live table, %2$I the one being rebuilt, %3$I the column of the stream's id.
+-- %1$I is the live table, %2$I the one being rebuilt, %3$I the column of the stream's id, %4$s the
+-- columns that are a fold of the log.
 
--- name: create  an empty copy with the same columns and constraints
-CREATE TABLE %2$I (LIKE %1$I INCLUDING ALL EXCLUDING INDEXES)
+-- name: pairs  the live table and its partitions, each with its like in the tree of $2
+SELECT $1::text AS live, $2::text AS other
+UNION ALL
+SELECT c.relname, c.relname || substr($2::text, length($1::text) + 1)
+FROM pg_inherits JOIN pg_class AS c ON c.oid = inhrelid WHERE inhparent = $1::text::regclass
 
--- name: create_temporary  the same for one transaction, without indexes
+-- name: create  statements that make $2 an empty copy of $1: the same columns and partitions
+SELECT format(
+    'CREATE TABLE %I (LIKE %I INCLUDING ALL EXCLUDING INDEXES)%s', $2::text, $1::text,
+    ' PARTITION BY ' || pg_get_partkeydef($1::text::regclass)
+)
+UNION ALL
+SELECT format(
+    'CREATE TABLE %I PARTITION OF %I %s', c.relname || substr($2::text, length($1::text) + 1),
+    $2::text, pg_get_expr(c.relpartbound, c.oid)
+)
+FROM pg_inherits JOIN pg_class AS c ON c.oid = inhrelid WHERE inhparent = $1::text::regclass
+
+-- name: create_temporary  an empty copy for one transaction, without partitions or indexes
 CREATE TEMPORARY TABLE %2$I (LIKE %1$I) ON COMMIT DROP
 
 -- name: drop  what an interrupted rebuild left behind
@@ -22,11 +38,12 @@ LOCK TABLE %1$I IN ACCESS EXCLUSIVE MODE
 -- name: replace
 DROP TABLE %1$I
 
--- name: rename
-ALTER TABLE %2$I RENAME TO %1$I
+-- name: rename  the statement that gives $2 the name of $1
+SELECT format('ALTER TABLE %I RENAME TO %I', $2::text, $1::text)
 
 -- name: digest  how many rows, and the sum of their hashes, in whatever order
-SELECT count(*) AS rows, coalesce(sum(hash_record_extended(t, 0)), 0)::text AS digest FROM %1$I AS t
+SELECT count(*) AS rows, coalesce(sum(hash_record_extended(t, 0)), 0)::text AS digest
+FROM (SELECT %4$s FROM %1$I) AS t
 
 -- name: differences  keys and columns in which the live and the rebuilt table differ
 SELECT
@@ -40,7 +57,8 @@ SELECT
             AND l.value IS DISTINCT FROM r.value
         ORDER BY 1
     ) AS columns
-FROM %1$I AS live FULL JOIN %2$I AS rebuilt ON live.%3$I = rebuilt.%3$I
+FROM (SELECT %4$s FROM %1$I) AS live
+FULL JOIN (SELECT %4$s FROM %2$I) AS rebuilt ON live.%3$I = rebuilt.%3$I
 WHERE live.%3$I IS NULL OR rebuilt.%3$I IS NULL OR NOT live *= rebuilt
 ORDER BY 1 LIMIT $1
 
@@ -87,4 +105,5 @@ SELECT format('ALTER TABLE %I RENAME CONSTRAINT %I TO %I', $1::text, n.conname, 
 FROM pg_constraint AS n
 JOIN pg_constraint AS o ON o.conrelid = $2::text::regclass AND o.contype = n.contype
     AND pg_get_constraintdef(o.oid) = pg_get_constraintdef(n.oid)
-WHERE n.conrelid = $1::text::regclass AND n.conindid = 0 AND n.conname <> o.conname
+WHERE n.conrelid = $1::text::regclass AND n.conindid = 0 AND n.coninhcount = 0
+    AND n.conname <> o.conname

@@ -2,7 +2,8 @@
 
 Every API and worker process runs it; no leader is needed. The tables only suggest and the log
 decides: when two notice the same thing, one append holds and the other is a conflict, which
-is no error. It holds no rule: what follows from what was noticed is decided by the job's.
+is no error. It holds no rule: what follows from what was noticed is decided by the job's. It
+also adds up what appends noted about the counts of queues.
 """
 
 import asyncio
@@ -29,13 +30,15 @@ from reactorcide.eventstore.domain.job import (
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import AppendDoor, Change, decided
 from reactorcide.eventstore.record import SYSTEM, Append, Appended
-from reactorcide.projections import idempotency, jobs
+from reactorcide.projections import idempotency, jobs, queues
 from reactorcide.projections.jobs import Job
 
 _BATCH: Final = 500
 _PAUSE_SECONDS: Final = 1.0
 _SETTLING_SECONDS: Final = 0.1
 _PRUNE_SECONDS: Final = 600.0
+_NOTES: Final = 5000
+_NOTES_BATCHES: Final = 20
 
 _log = structlog.get_logger(__name__)
 
@@ -64,6 +67,21 @@ async def upkeep(read: Reader, write: AppendDoor[JobState]) -> Kept:
         cancelled=await _keep(read, write, _blocked),
         expired=await _keep(read, write, _lost),
     )
+
+
+async def add_up(read: Reader) -> int:
+    """Add up what was noted about the counts of queues, in batches; return how many notes it took.
+
+    When somebody else is at it there is nothing to do. Raises DatabaseError.
+    """
+    taken = 0
+    with database_errors():
+        for _ in range(_NOTES_BATCHES):
+            batch = await queues.add_up(read, _NOTES)
+            taken += batch
+            if batch < _NOTES:
+                break
+    return taken
 
 
 async def _due(read: Reader) -> _Noticed:
@@ -165,6 +183,7 @@ class Upkeep:
         if kept:
             self._doorbell.ring("events")
             _log.info("upkeep_done", **asdict(kept))
+        await add_up(self._pool)
         with database_errors():
             await self._prune()
             due_at = await jobs.next_due_at(self._pool)
@@ -177,3 +196,4 @@ class Upkeep:
         if time.monotonic() - self._pruned_at > _PRUNE_SECONDS:
             self._pruned_at = time.monotonic()
             await idempotency.prune(self._pool)
+            await queues.forget_empty(self._pool)

@@ -58,7 +58,7 @@ async def verify(database: Database, projection: Projection, progress: Progress)
                 await table.run(connection, "create_temporary", projection, _REBUILT)
                 with uncollected():
                     await _fold(connection, projection, Tally(events, progress))
-                made = await table.digest(connection, _REBUILT)
+                made = await table.digest(connection, projection, _REBUILT)
                 differences = await table.differences(
                     connection, projection, _REBUILT, DIFFERENCES_NAMED
                 )

@@ -75,15 +75,18 @@ class _Story:
     error: str | None = None
 
 
-async def run_attempt(claimed: ClaimedAttempt, tools: Tools, halt: Halt) -> None:
+async def run_attempt(
+    claimed: ClaimedAttempt, tools: Tools, halt: Halt, ended: Callable[[], None]
+) -> None:
     """Run an attempt to its end; never raises but for its own cancellation.
 
-    Cancelled, it kills the command, removes the workspace and reports nothing: the lease ends
-    by itself.
+    `ended` is called once nothing of it is left on this machine, before its outcome is reported:
+    its slot is free then, its lease is not. Cancelled, it kills the command, removes the workspace
+    and reports nothing: the lease ends by itself.
     """
     attempt = _Attempt(claimed, tools, halt)
     try:
-        await attempt.run()
+        await attempt.run(ended)
     except Exception:  # noqa: BLE001  the edge of an attempt: its worker lives on, its lease ends
         _log.exception("attempt_not_settled", **attempt.names())
     story = attempt.story
@@ -116,7 +119,7 @@ class _Attempt:
             "queue_name": self._submitted.queue_name,
         }
 
-    async def run(self) -> None:
+    async def run(self, ended: Callable[[], None]) -> None:
         """Take the steps; whatever happens, the workspace goes."""
         workspace: Workspace | None = None
         try:
@@ -130,10 +133,11 @@ class _Attempt:
             except Exception as error:  # noqa: BLE001  the edge of an attempt: its worker lives on
                 _log.exception("attempt_broken", **self.names())
                 outcome = Failed(None, f"the worker failed: {type(error).__name__}")
-            await self._settle(outcome)
         finally:
             if workspace is not None:
                 await self._tools.workspaces.give_back(workspace)
+            ended()
+        await self._settle(outcome)
 
     async def _outcome(self, workspace: Workspace) -> Outcome:
         """Prepare, start and execute. Raises _Lost."""

@@ -5,11 +5,13 @@ says how anything is stored.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from reactorcide.eventstore.domain.errors import CommandRejected
 from reactorcide.eventstore.domain.events import JobSubmitted, WorkerRegistered
 from reactorcide.eventstore.domain.job import Outcome
 from reactorcide.worker.runner import Stream
@@ -42,8 +44,7 @@ class AttemptKey(NamedTuple):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedAttempt:
+class ClaimedAttempt(NamedTuple):
     """An attempt that this worker holds, and what it is about."""
 
     key: AttemptKey
@@ -61,6 +62,13 @@ class Claim:
     """When some waiting job's time comes; None: none is known of."""
 
 
+class Report(NamedTuple):
+    """How an attempt ended."""
+
+    key: AttemptKey
+    outcome: Outcome
+
+
 class Chunk(NamedTuple):
     """A piece of what a command printed, secrets already masked."""
 
@@ -68,6 +76,18 @@ class Chunk(NamedTuple):
     stream: Stream
     printed_at: datetime
     data: bytes
+
+
+class Beater(Protocol):
+    """Keeps a worker's leases; used in a thread of its own."""
+
+    async def beat(self, keys: Sequence[AttemptKey]) -> Mapping[AttemptKey, int | None]:
+        """Renew the leases; return those still held, with the grace of a requested stop.
+
+        None: nobody asked for a stop. A key that is not in the answer is lost. Raises
+        CoordinatorUnavailable.
+        """
+        ...
 
 
 class Coordinator(Protocol):
@@ -92,11 +112,11 @@ class Coordinator(Protocol):
     async def start(self, key: AttemptKey) -> None:
         """Say that the command is about to run. Raises CommandRejected: it must not."""
 
-    async def beat(self, keys: Sequence[AttemptKey]) -> Mapping[AttemptKey, int | None]:
-        """Renew the leases; return those still held, with the grace of a requested stop.
+    async def start_all(self, keys: Sequence[AttemptKey]) -> None:
+        """Say that these attempts run, where they are still held."""
 
-        None: nobody asked for a stop. A key that is not in the answer is lost.
-        """
+    def open_beater(self) -> AbstractAsyncContextManager[Beater]:
+        """Return what keeps the leases, for the thread and the event loop that enters it."""
         ...
 
     async def log(self, key: AttemptKey, chunks: Sequence[Chunk]) -> None:
@@ -104,6 +124,10 @@ class Coordinator(Protocol):
 
     async def finish(self, key: AttemptKey, outcome: Outcome) -> None:
         """Say how the attempt ended; ends its lease. Raises CommandRejected."""
+
+    async def finish_all(self, reports: Sequence[Report]) -> Mapping[AttemptKey, CommandRejected]:
+        """Say how attempts ended, all at once; return those whose end was refused."""
+        ...
 
     async def wait_for_work(self, timeout_seconds: float) -> None:
         """Return when there may be new work, at the latest after the timeout."""

@@ -5,19 +5,21 @@ It decides nothing: the read tables suggest, the rules decide, and the log says 
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 from reactorcide.eventstore.appender import Appender
 from reactorcide.eventstore.database import (
     Database,
-    DatabaseError,
     Pool,
-    StatementRefused,
     database_errors,
 )
 from reactorcide.eventstore.domain.errors import CommandRejected
@@ -25,11 +27,14 @@ from reactorcide.eventstore.domain.events import WorkerRegistered
 from reactorcide.eventstore.domain.job import (
     JOB,
     ClaimJob,
+    Completed,
     FinishAttempt,
     JobState,
     Outcome,
     StartJob,
     Status,
+    alike,
+    likewise,
 )
 from reactorcide.eventstore.domain.worker import (
     WORKER,
@@ -42,53 +47,51 @@ from reactorcide.eventstore.doorbell import Doorbell, Listener
 from reactorcide.eventstore.handle import (
     AppendDoor,
     Change,
-    ConflictPersists,
+    Repeats,
     TransactionDoor,
     decided,
+    decided_alike,
     handle,
 )
 from reactorcide.eventstore.ids import new_id
-from reactorcide.eventstore.record import Append, Appended, Context
+from reactorcide.eventstore.record import Append, Appended, Context, new
 from reactorcide.eventstore.sealing import SealBroken, Sealer
-from reactorcide.projections import jobs, leases, workers
+from reactorcide.projections import jobs, workers
 from reactorcide.projections.jobs import Job
 from reactorcide.projections.upkeep import Upkeep
-from reactorcide.worker.claim_window import ClaimWindow
 from reactorcide.worker.coordinator import (
     AttemptKey,
+    Beater,
     Chunk,
     Claim,
     ClaimedAttempt,
-    CoordinatorUnavailable,
+    Report,
     SecretsUnreadable,
 )
+from reactorcide.worker.direct_beater import open_beater
+from reactorcide.worker.direct_errors import our_errors
 from reactorcide.worker.log_writer import LogWriter
 from reactorcide.worker.settings import WorkerSettings
+from reactorcide.worker.suggestions import Suggestions
 
-_APPEND_CONNECTIONS: Final = 2
+_APPEND_CONNECTIONS: Final = 3
 _READ_CONNECTIONS: Final = 4
 _CLOSE_SECONDS: Final = 5.0
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
-T = TypeVar("T")
+_REPEATS: Final = Repeats(alike, likewise)
 
 
 @dataclass(frozen=True, slots=True)
 class Doors:
     """What a coordinator of this kind works with; open as long as it lives."""
 
+    database: Database
     read: Pool
     write: AppendDoor[JobState]
     doorbell: Doorbell
     work: Listener
     control: Listener
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A job as this worker last saw it."""
-
-    state: JobState
-    version: int
 
 
 class DirectCoordinator:
@@ -102,9 +105,10 @@ class DirectCoordinator:
         self._doors = doors
         self._sealer = sealer
         self._context = Context(actor_type="worker", actor_id=worker_id)
-        self._window = ClaimWindow()
+        self._suggestions = Suggestions(doors.read, settings, self._now)
         self._log = LogWriter(doors.read)
-        self._held: dict[UUID, _Held] = {}
+        self._held: dict[UUID, Change[JobState]] = {}
+        # Each job as this worker last saw it.
         self._clock_ahead = timedelta(0)
 
     async def register(self, registered: WorkerRegistered) -> None:
@@ -121,17 +125,13 @@ class DirectCoordinator:
 
     async def claim(self, slots: int) -> Claim:
         """Let the table suggest jobs, and take those that nobody else took first."""
-        limit = self._window.limit(slots)
-        with _our_errors(), database_errors():
-            found = await jobs.claimable(
-                self._doors.read, self._settings.queues, self._settings.labels, limit
-            )
-            if not found:
-                return Claim((), has_more=False, next_due_seconds=await self._next_due_seconds())
-        wanted = self._window.choose(found, slots)
-        taken, met_others = await self._take(wanted)
-        self._window.learn(met_others=met_others)
-        has_more = met_others or (bool(taken) and len(found) == limit)
+        found, has_more = await self._suggestions.take(slots)
+        if not found:
+            return Claim((), has_more=False, next_due_seconds=await self._next_due_seconds())
+        taken, met_others = await self._take(found)
+        if met_others:
+            self._suggestions.scan.meet(self._now().timestamp())
+        has_more = has_more or met_others
         return Claim(tuple(taken), has_more, None if has_more else await self._next_due_seconds())
 
     async def open_secrets(self, claimed: ClaimedAttempt) -> Mapping[str, str]:
@@ -150,31 +150,89 @@ class DirectCoordinator:
         """Record `job.started`."""
         await self._command(key.job_id, StartJob(key.attempt))
 
+    async def start_all(self, keys: Sequence[AttemptKey]) -> None:
+        """Record `job.started` of those that are still held."""
+        units = [unit for key in keys if (unit := self._decided(key.job_id, StartJob(key.attempt)))]
+        await self._append(units)
+
     async def finish(self, key: AttemptKey, outcome: Outcome) -> None:
         """Record what the rules make of the outcome."""
-        jitter = random.uniform(-1, 1)  # noqa: S311  spreads retries, hides nothing
-        command = FinishAttempt(key.attempt, outcome, self._now(), jitter)
         try:
-            state = await self._command(key.job_id, command)
+            state = await self._command(key.job_id, self._finishing(Report(key, outcome)))
         finally:
             self._held.pop(key.job_id, None)
+        self._ring_ended([state])
+
+    async def finish_all(self, reports: Sequence[Report]) -> Mapping[AttemptKey, CommandRejected]:
+        """Record what the rules make of the outcomes, in one statement."""
+        plain: dict[tuple[int, int | None], list[Report]] = {}
+        units = []
+        for report in reports:
+            (job_id, attempt), outcome = report
+            if isinstance(outcome, Completed) and outcome.result is None:
+                plain.setdefault((attempt, outcome.exit_code), []).append(report)
+            elif (unit := self._decided(job_id, self._finishing(report))) is not None:
+                units.append(unit)
+        for same in plain.values():
+            units += self._completed(same)
+        known = {append.stream_id for append, _ in units}
+        left = [report for report in reports if report.key.job_id not in known]
+        missed = await self._append(units)
+        left += [report for report in reports if report.key.job_id in missed]
+        refused = await self._finish_each(left) if left else {}
+        for report in reports:
+            self._held.pop(report.key.job_id, None)
+        self._ring_ended([change.state for _, change in units])
+        return refused
+
+    def _completed(self, reports: Sequence[Report]) -> list[tuple[Append, Change[JobState]]]:
+        """Decide completions that say the same, of jobs that are known."""
+        held = self._held
+        streams = [
+            (job_id, known.state, known.version)
+            for (job_id, _), _ in reports
+            if (known := held.get(job_id)) is not None
+        ]
+        command = self._finishing(reports[0])
+        return decided_alike(JOB, _REPEATS, streams, command, self._context)
+
+    async def _finish_each(self, reports: Sequence[Report]) -> dict[AttemptKey, CommandRejected]:
+        """Record outcomes of which this worker's knowledge is out of date."""
+        refused = {}
+        for report in reports:
+            try:
+                await self._command(report.key.job_id, self._finishing(report))
+            except CommandRejected as error:
+                refused[report.key] = error
+        return refused
+
+    def _finishing(self, report: Report) -> FinishAttempt:
+        jitter = random.uniform(-1, 1)  # noqa: S311  spreads retries, hides nothing
+        return FinishAttempt(report.key.attempt, report.outcome, self._now(), jitter)
+
+    def _ring_ended(self, states: Sequence[JobState]) -> None:
         self._doors.doorbell.ring("logs")
-        if state.status is Status.QUEUED:
+        if any(state.status is Status.QUEUED for state in states):
             self._doors.doorbell.ring("jobs")
 
-    async def beat(self, keys: Sequence[AttemptKey]) -> Mapping[AttemptKey, int | None]:
-        """Renew leases by the database's clock, in one statement."""
-        with _our_errors(), database_errors():
-            held = await leases.beat(
-                self._doors.read, self.worker_id, keys, self._settings.lease_seconds
-            )
-        return {AttemptKey(*key): one.cancel_grace_seconds for key, one in held.items()}
+    def open_beater(self) -> AbstractAsyncContextManager[Beater]:
+        """Renew leases on a connection of its own."""
+        return open_beater(
+            self._doors.database,
+            self.worker_id,
+            self._settings.lease_seconds,
+            self._suggestions.scan.know,
+        )
 
     async def log(self, key: AttemptKey, chunks: Sequence[Chunk]) -> None:
         """Write chunks, then wake who follows logs."""
-        with _our_errors():
+        with our_errors():
             await self._log.write(key, chunks)
         self._doors.doorbell.ring("logs")
+
+    async def close(self) -> None:
+        """Ask for nothing any more; the doors stay open."""
+        await self._suggestions.close()
 
     async def wait_for_work(self, timeout_seconds: float) -> None:
         """Wait for a ring of `jobs`."""
@@ -186,61 +244,66 @@ class DirectCoordinator:
 
     async def _take(self, wanted: Sequence[Job]) -> tuple[list[ClaimedAttempt], bool]:
         """Claim jobs, all in one append; return those won, and whether others won some."""
-        units = [unit for job in wanted if (unit := self._claim_of(job)) is not None]
-        with _our_errors():
-            results = await self._doors.write.append(units)
-        taken: list[ClaimedAttempt] = []
-        for (_, change), result in zip(units, results, strict=True):
-            submitted = change.state.submitted
-            if isinstance(result, Appended) and submitted is not None:
-                self._learn_time(result.recorded_at)
-                self._held[change.stream_id] = _Held(change.state, change.version)
-                key = AttemptKey(change.stream_id, change.state.attempt)
-                taken.append(ClaimedAttempt(key, submitted))
-        if taken:
-            self._doors.doorbell.ring("events")
-        return taken, len(taken) < len(units)
+        # The database found the jobs' time to have come, by the clock that counts.
+        latest = max(job.state.available_at or _LONG_AGO for job in wanted)
+        command = ClaimJob(self.worker_id, self._settings.lease_seconds, max(self._now(), latest))
+        streams = [(job_id, state, version) for job_id, version, state, *_ in wanted]
+        units = decided_alike(JOB, _REPEATS, streams, command, self._context)
+        missed = await self._append(units)
+        taken = []
+        for _, change in units:
+            job_id, _, state, _ = change
+            if job_id not in missed and state.submitted is not None:
+                self._held[job_id] = change
+                key = new(AttemptKey, (job_id, state.attempt))
+                taken.append(new(ClaimedAttempt, (key, state.submitted)))
+        return taken, bool(missed)
 
-    def _claim_of(self, job: Job) -> tuple[Append, Change[JobState]] | None:
-        """Decide a claim by the job's row; None when the rules refuse it."""
-        # The database found the job's time to have come, by the clock that counts.
-        now = max(self._now(), job.state.available_at or datetime.min.replace(tzinfo=UTC))
-        command = ClaimJob(self.worker_id, self._settings.lease_seconds, now)
+    def _decided(
+        self, job_id: UUID, command: StartJob | FinishAttempt
+    ) -> tuple[Append, Change[JobState]] | None:
+        """Decide by what is known of the job; None when that is nothing, or out of date."""
+        held = self._held.get(job_id)
+        if held is None:
+            return None
         try:
-            return decided(JOB, job.state, job.version, job.job_id, command, self._context)
+            return decided(JOB, held.state, held.version, job_id, command, self._context)
         except CommandRejected:
             return None
+
+    async def _append(self, units: Sequence[tuple[Append, Change[JobState]]]) -> frozenset[UUID]:
+        """Append what was decided, and remember it; return the streams that had moved on."""
+        if not units:
+            return frozenset()
+        with our_errors():
+            results = await self._doors.write.append(units)
+        missed = []
+        for (_, change), result in zip(units, results, strict=True):
+            if isinstance(result, Appended):
+                if change.stream_id in self._held:
+                    self._held[change.stream_id] = change
+            else:
+                missed.append(change.stream_id)
+        if isinstance(results[0], Appended):
+            self._learn_time(results[0].recorded_at)
+        self._doors.doorbell.ring("events")
+        return frozenset(missed)
 
     async def _command(self, job_id: UUID, command: StartJob | FinishAttempt) -> JobState:
         """Decide by what is known of the job; somebody else's event makes it read again."""
-        held = self._held.get(job_id)
-        change = None if held is None else await self._try(job_id, held, command)
-        if change is None:
-            with _our_errors():
-                handled = await handle(
-                    self._doors.read, self._doors.write, JOB, job_id, command, self._context
-                )
-            change = Change(job_id, handled.version, handled.state, handled.events)
-        self._held[job_id] = _Held(change.state, change.version)
+        unit = self._decided(job_id, command)
+        if unit is not None and not await self._append([unit]):
+            return unit[1].state
+        with our_errors():
+            handled = await handle(
+                self._doors.read, self._doors.write, JOB, job_id, command, self._context
+            )
+        self._held[job_id] = Change(job_id, handled.version, handled.state, handled.events)
         self._doors.doorbell.ring("events")
-        return change.state
-
-    async def _try(
-        self, job_id: UUID, held: _Held, command: StartJob | FinishAttempt
-    ) -> Change[JobState] | None:
-        """Append by what is known, without reading; None when it is out of date."""
-        try:
-            unit = decided(JOB, held.state, held.version, job_id, command, self._context)
-        except CommandRejected:
-            return None
-        if unit is None:
-            return None
-        with _our_errors():
-            (result,) = await self._doors.write.append([unit])
-        return unit[1] if isinstance(result, Appended) else None
+        return handled.state
 
     async def _record(self, command: WorkerCommand) -> None:
-        with _our_errors(), database_errors():
+        with our_errors(), database_errors():
             async with self._doors.read.acquire() as connection:
                 door = TransactionDoor(connection, workers.rows)
                 handled = await handle(
@@ -251,7 +314,7 @@ class DirectCoordinator:
         self._doors.doorbell.ring("events")
 
     async def _next_due_seconds(self) -> float | None:
-        with _our_errors(), database_errors():
+        with our_errors(), database_errors():
             due_at = await jobs.next_due_at(self._doors.read)
         return None if due_at is None else (due_at - self._now()).total_seconds()
 
@@ -261,19 +324,6 @@ class DirectCoordinator:
 
     def _learn_time(self, recorded_at: datetime) -> None:
         self._clock_ahead = recorded_at - datetime.now(UTC)
-
-
-@contextmanager
-def _our_errors() -> Iterator[None]:
-    """Raise CoordinatorUnavailable for what may be better later."""
-    try:
-        yield
-    except ConflictPersists as error:
-        raise CoordinatorUnavailable(str(error)) from error
-    except DatabaseError as error:
-        if isinstance(error, StatementRefused) and not error.is_transient:
-            raise
-        raise CoordinatorUnavailable(error.detail) from error
 
 
 async def _close(pool: Pool) -> None:
@@ -296,12 +346,16 @@ async def open_coordinator(
     async with AsyncExitStack() as stack:
         pool = await database.create_pool(1, _READ_CONNECTIONS)
         stack.push_async_callback(_close, pool)
-        write = await stack.enter_async_context(Appender(database, jobs.rows, _APPEND_CONNECTIONS))
+        write = await stack.enter_async_context(
+            Appender(database, jobs.rows, _APPEND_CONNECTIONS, jobs.kind_of)
+        )
         doorbell = await stack.enter_async_context(
             Doorbell(database, ("jobs", "control", "events"))
         )
         await stack.enter_async_context(Upkeep(pool, write, doorbell))
         work = stack.enter_context(doorbell.listen("jobs"))
         control = stack.enter_context(doorbell.listen("control"))
-        doors = Doors(pool, write, doorbell, work, control)
-        yield DirectCoordinator(settings, doors, sealer, new_id())
+        doors = Doors(database, pool, write, doorbell, work, control)
+        coordinator = DirectCoordinator(settings, doors, sealer, new_id())
+        stack.push_async_callback(coordinator.close)
+        yield coordinator

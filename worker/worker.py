@@ -8,13 +8,15 @@ import contextlib
 import os
 import random
 import socket
-from collections.abc import Coroutine, Mapping
-from typing import Any, Final
+from collections.abc import Coroutine, Mapping, Sequence
+from time import monotonic
+from typing import Any, Final, Protocol
 
 import structlog
 
 from reactorcide.eventstore.domain.events import WorkerRegistered
 from reactorcide.worker.attempt import Tools, run_attempt
+from reactorcide.worker.beats import Beat, Beats
 from reactorcide.worker.coordinator import (
     AttemptKey,
     Claim,
@@ -23,6 +25,9 @@ from reactorcide.worker.coordinator import (
     CoordinatorUnavailable,
 )
 from reactorcide.worker.halt import Halt, HaltReason
+from reactorcide.worker.handlers import NO_HANDLERS, Handlers
+from reactorcide.worker.handling import Handlings
+from reactorcide.worker.loop_watch import LoopWatch
 from reactorcide.worker.runner import Runner
 from reactorcide.worker.settings import WorkerSettings
 
@@ -30,27 +35,47 @@ _LEASE_SAFETY: Final = 0.85
 """A command is killed when this much of its lease has passed without a beat."""
 
 _RETRY_SECONDS: Final = 0.5
+_CONTROL_SECONDS: Final = 60.0
 
 _log = structlog.get_logger(__name__)
 
 
-class _Running:
+class _Running(Protocol):
     """An attempt that this worker works on."""
 
-    def __init__(self, claimed_at: float) -> None:
-        self.halt = Halt()
+    claimed_at: float
+
+    def ask(self, reason: HaltReason, grace_seconds: float) -> None:
+        """Stop: `grace_seconds` to do so by itself."""
+
+
+class _Commanding:
+    """An attempt that runs a command."""
+
+    def __init__(self, halt: Halt, claimed_at: float) -> None:
+        self.ask = halt.ask
         self.claimed_at = claimed_at
 
 
 class Worker:
     """One worker process's work. `run` once."""
 
-    def __init__(self, settings: WorkerSettings, coordinator: Coordinator, runner: Runner) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        coordinator: Coordinator,
+        runner: Runner,
+        handlers: Handlers = NO_HANDLERS,
+    ) -> None:
         self._settings = settings
         self._coordinator = coordinator
         self._tools = Tools(settings, coordinator, runner)
         self._running: dict[AttemptKey, _Running] = {}
+        self._commands = 0
         self._slot_freed = asyncio.Event()
+        self._handlings = Handlings(
+            settings, coordinator, handlers, self._slot_freed.set, self._forget
+        )
         self._beat_held = asyncio.Event()
         self._beaten_at = float("-inf")
         self._released = asyncio.Event()
@@ -68,12 +93,13 @@ class Worker:
         await self._coordinator.register(self._registration())
         log = _log.bind(worker_id=str(self._coordinator.worker_id), name=self._settings.name)
         log.info("worker_started", queues=self._settings.queues)
-        async with asyncio.TaskGroup() as tasks:
-            beats = tasks.create_task(self._beat_forever(), name="beats")
-            await self._claim_until(stop, tasks)
-            log.info("worker_draining", running=len(self._running))
-            await self._drain()
-            beats.cancel()
+        with LoopWatch(), self._tools.workspaces.held(), self._beats() as beats:
+            async with self._handlings, asyncio.TaskGroup() as tasks:
+                control = tasks.create_task(self._obey_at_once(beats), name="control")
+                await self._claim_until(stop, tasks)
+                log.info("worker_draining", running=len(self._running))
+                await self._drain()
+                control.cancel()
         with contextlib.suppress(CoordinatorUnavailable):
             await self._coordinator.stop("released" if self._released.is_set() else "drained")
         log.info("worker_stopped")
@@ -91,6 +117,14 @@ class Worker:
             code_version=settings.code_version,
         )
 
+    def _beats(self) -> Beats:
+        return Beats(
+            self._coordinator.open_beater,
+            self._settings.lease_seconds / 3,
+            lambda: tuple(self._running),
+            self._take_beat,
+        )
+
     # Claiming
 
     async def _claim_until(self, stop: asyncio.Event, tasks: asyncio.TaskGroup) -> None:
@@ -99,15 +133,14 @@ class Worker:
         try:
             while not stop.is_set():
                 self._slot_freed.clear()
-                free = self._settings.concurrency - len(self._running)
-                if free == 0:
+                free = self._settings.concurrency - self._commands - self._handlings.count
+                if free <= 0:
                     await _first(stopped, self._slot_freed.wait())
                 elif not self._beat_held.is_set():
                     await _first(stopped, self._beat_held.wait())
                 else:
                     claim = await self._claim(free)
-                    for claimed in claim.attempts:
-                        self._launch(claimed, tasks)
+                    self._launch(claim.attempts, tasks)
                     if not claim.has_more:
                         await _first(stopped, self._wait_for_work(claim.next_due_seconds))
         finally:
@@ -131,63 +164,69 @@ class Worker:
             limit = min(limit, max(next_due_seconds, 0) + random.uniform(0.001, 0.02))  # noqa: S311  jitter
         await self._coordinator.wait_for_work(limit)
 
-    def _launch(self, claimed: ClaimedAttempt, tasks: asyncio.TaskGroup) -> None:
-        running = _Running(asyncio.get_running_loop().time())
-        self._running[claimed.key] = running
-        tasks.create_task(self._attend(claimed, running.halt), name=f"attempt-{claimed.key.job_id}")
+    def _launch(self, attempts: Sequence[ClaimedAttempt], tasks: asyncio.TaskGroup) -> None:
+        now = monotonic()
+        for claimed in attempts:
+            if claimed.submitted.handler is not None:
+                self._running[claimed.key] = self._handlings.launch(claimed, now)
+            else:
+                halt = Halt()
+                self._running[claimed.key] = _Commanding(halt, now)
+                self._commands += 1
+                name = f"attempt-{claimed.key.job_id}"
+                tasks.create_task(self._attend(claimed, halt), name=name)
 
     async def _attend(self, claimed: ClaimedAttempt, halt: Halt) -> None:
         try:
-            await run_attempt(claimed, self._tools, halt)
+            await run_attempt(claimed, self._tools, halt, self._end_command)
         finally:
-            del self._running[claimed.key]
+            self._forget(claimed.key)
             self._slot_freed.set()
+
+    def _end_command(self) -> None:
+        self._commands -= 1
+        self._slot_freed.set()
+
+    def _forget(self, key: AttemptKey) -> None:
+        del self._running[key]
 
     # Leases
 
-    async def _beat_forever(self) -> None:
-        """Renew the leases every third of their time, and whenever somebody may want a stop."""
-        interval = self._settings.lease_seconds / 3
+    async def _obey_at_once(self, beats: Beats) -> None:
+        """Beat whenever somebody may want a stop: the answer says so."""
         while True:
-            held = await self._beat(interval)
-            limit = interval if held else min(interval, _RETRY_SECONDS)
-            await self._coordinator.wait_for_control(limit * random.uniform(0.8, 1))  # noqa: S311  jitter
+            await self._coordinator.wait_for_control(_CONTROL_SECONDS)
+            beats.beat_now()
 
-    async def _beat(self, limit_seconds: float) -> bool:
-        """Beat once; without an answer no work is taken, and commands die before their leases."""
-        keys = tuple(self._running)
-        began = asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(limit_seconds):
-                held = await self._coordinator.beat(keys)
-        except (CoordinatorUnavailable, TimeoutError) as error:
+    def _take_beat(self, beat: Beat) -> None:
+        """Learn from a beat; without an answer no work is taken, and attempts end in time."""
+        if beat.held is None:
             if self._beat_held.is_set():
-                _log.warning("beat_failed", detail=str(error) or "no answer in time")
+                _log.warning("beat_failed", detail=beat.detail)
             self._beat_held.clear()
             self._lose_overdue()
-            return False
-        self._beaten_at = began
+            return
+        self._beaten_at = beat.began
         self._beat_held.set()
-        for key in keys:
-            self._obey(key, held)
-        return True
+        for key in beat.keys:
+            self._obey(key, beat.held)
 
     def _obey(self, key: AttemptKey, held: Mapping[AttemptKey, int | None]) -> None:
         running = self._running.get(key)
         if running is None:
             return
         if key not in held:
-            running.halt.ask(HaltReason.LOST, 0)
+            running.ask(HaltReason.LOST, 0)
         elif (grace_seconds := held[key]) is not None:
-            running.halt.ask(HaltReason.CANCEL, grace_seconds)
+            running.ask(HaltReason.CANCEL, grace_seconds)
 
     def _lose_overdue(self) -> None:
         """Give up the attempts whose lease may soon be another's."""
-        now = asyncio.get_running_loop().time()
-        for running in self._running.values():
+        now = monotonic()
+        for running in tuple(self._running.values()):
             alive_at = max(self._beaten_at, running.claimed_at)
             if now > alive_at + self._settings.lease_seconds * _LEASE_SAFETY:
-                running.halt.ask(HaltReason.LOST, 0)
+                running.ask(HaltReason.LOST, 0)
 
     # Stopping
 
@@ -219,8 +258,8 @@ class Worker:
             await self._slot_freed.wait()
 
     def _halt_all(self, grace_seconds: float) -> None:
-        for running in self._running.values():
-            running.halt.ask(HaltReason.DRAIN, grace_seconds)
+        for running in tuple(self._running.values()):
+            running.ask(HaltReason.DRAIN, grace_seconds)
 
 
 async def _first(stopped: "asyncio.Task[bool]", other: Coroutine[Any, Any, object]) -> None:

@@ -1,6 +1,5 @@
 """How a job, and the events of one, are shown. Secret values are never: `***` stands for them."""
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -8,6 +7,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from reactorcide.api.call import json_answer
+from reactorcide.eventstore.codec import whole
 from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.projections.jobs import Job
@@ -93,7 +93,7 @@ def _request_of(submitted: JobSubmitted) -> dict[str, Any]:
 
 def render_event(recorded: RecordedEvent) -> dict[str, Any]:
     """Return a recorded event as the API shows it."""
-    data = json.loads(recorded.data)
+    data = whole(recorded)
     if "sealed_env_vars" in data:
         data["sealed_env_vars"] = dict.fromkeys(data["sealed_env_vars"], HIDDEN)
     return {

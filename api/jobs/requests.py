@@ -5,6 +5,7 @@ Limits are the contract's. A secret value leaves this module only sealed.
 
 import posixpath
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -15,8 +16,6 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
 from pydantic.config import JsonDict
@@ -33,8 +32,7 @@ from reactorcide.api.fields import (
     Time,
 )
 from reactorcide.api.pages import PageQuery
-from reactorcide.eventstore.domain.events import JobSubmitted, Json
-from reactorcide.eventstore.sealing import Sealer
+from reactorcide.eventstore.domain.events import NOTHING, JobSubmitted, Json
 
 _JOB_ROOT: Final = "/job"
 _ENV_BYTES: Final = 256 * 1024
@@ -44,17 +42,19 @@ _SECRET_MIN_BYTES: Final = 4
 _BATCH_JOBS: Final = 1000
 _GIT_SCHEMES: Final = frozenset({"https", "ssh", "git", "file"})
 _HANDLER: Final = r"^[a-zA-Z0-9][a-zA-Z0-9._:-]{0,254}$"
-_COMMANDS_ALONE: Final = (
-    "source_type",
-    "git_url",
-    "git_ref",
-    "source_path",
-    "code_dir",
-    "job_dir",
-    "runner_image",
-    "job_env_vars",
-    "job_env_file",
-    "secret_env_vars",
+_COMMANDS_ALONE: Final = frozenset(
+    {
+        "source_type",
+        "git_url",
+        "git_ref",
+        "source_path",
+        "code_dir",
+        "job_dir",
+        "runner_image",
+        "job_env_vars",
+        "job_env_file",
+        "secret_env_vars",
+    }
 )
 """What says nothing to a handler: it has no source, no directory and no environment of its own."""
 _UNPRINTED: Final = re.compile(r"[\x00-\x20\x7f]")
@@ -63,6 +63,10 @@ _UNPRINTED: Final = re.compile(r"[\x00-\x20\x7f]")
 def _refused(code: str, message: str) -> PydanticCustomError:
     # The two are constants of this module: nothing of the input gets into an answer.
     return PydanticCustomError(code, message)
+
+
+def _flaw(field: str, code: str, message: str) -> InitErrorDetails:
+    return InitErrorDetails(type=_refused(code, message), loc=(field,), input=None)
 
 
 def _under_job(path: str) -> str:
@@ -134,6 +138,8 @@ def _bytes_of(texts: dict[str, str]) -> int:
     return sum(len(name.encode()) + len(value.encode()) for name, value in texts.items())
 
 
+Seal: TypeAlias = Callable[[str, str], str]
+"""Returns a value sealed, given it and its name."""
 JobPath: TypeAlias = Annotated[ShortText, AfterValidator(_under_job)]
 Labels: TypeAlias = Annotated[dict[str, str], AfterValidator(_labels)]
 Handler: TypeAlias = Annotated[str, Field(pattern=_HANDLER)]
@@ -158,13 +164,9 @@ class JobRequest(RequestModel):
     args: Args = None
     description: Annotated[str, Field(max_length=4096)] | None = None
     source_type: Literal["none", "git", "copy"] = "none"
-    git_url: Annotated[ShortText, AfterValidator(_git_url)] | None = Field(
-        default=None, validate_default=True
-    )
+    git_url: Annotated[ShortText, AfterValidator(_git_url)] | None = None
     git_ref: Annotated[Name, AfterValidator(_git_ref)] | None = None
-    source_path: Annotated[ShortText, AfterValidator(_absolute)] | None = Field(
-        default=None, validate_default=True
-    )
+    source_path: Annotated[ShortText, AfterValidator(_absolute)] | None = None
     code_dir: JobPath = "/job/src"
     job_dir: JobPath | None = None
     runner_image: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
@@ -184,81 +186,85 @@ class JobRequest(RequestModel):
     labels: Labels = Field(default_factory=dict)
     depends_on: Ids = Field(default_factory=list)
 
-    @field_validator("git_url")
-    @classmethod
-    def _git_has_a_url(cls, url: str | None, info: ValidationInfo) -> str | None:
-        if url is None and info.data.get("source_type") == "git":
-            raise _refused(code="missing", message="source_type git needs git_url")
-        return url
-
-    @field_validator("source_path")
-    @classmethod
-    def _copy_has_a_path(cls, path: str | None, info: ValidationInfo) -> str | None:
-        if path is None and info.data.get("source_type") == "copy":
-            raise _refused(code="missing", message="source_type copy needs source_path")
-        return path
-
-    @field_validator("secret_env_vars")
-    @classmethod
-    def _secrets_are_values(cls, names: list[str], info: ValidationInfo) -> list[str]:
-        variables = info.data.get("job_env_vars", {})
-        for name in names:
-            if name not in variables:
-                raise _refused(code="secret_unknown", message="Must be names in job_env_vars")
-            if len(variables[name].encode()) < _SECRET_MIN_BYTES:
-                raise _refused(
-                    code="secret_too_short", message="Secret values must have at least 4 bytes"
-                )
-        return names
-
     @model_validator(mode="after")
-    def _runs_one_thing(self) -> Self:
+    def _fits_together(self) -> Self:
+        # One look for all: every validator of Python's costs as much as ten of pydantic's.
         if self.handler is not None:
-            self._refuse(self._beside_a_handler())
+            if self.job_command is not None or self.model_fields_set & _COMMANDS_ALONE:
+                self._refuse(self._beside_a_handler())
         elif self.job_command is None:
-            self._refuse({"job_command": "Give job_command or handler"})
+            self._refuse([_flaw("job_command", "job_kind", "Give job_command or handler")])
         elif self.args is not None:
-            self._refuse({"args": "Only a handler takes args"})
+            self._refuse([_flaw("args", "job_kind", "Only a handler takes args")])
+        elif self.source_type != "none" or self.secret_env_vars:
+            self._refuse([*self._without_a_source(), *self._about_secrets()])
         return self
 
-    def _beside_a_handler(self) -> dict[str, str]:
+    def _beside_a_handler(self) -> list[InitErrorDetails]:
         """Return what is wrong with each field that a handler's job can't have."""
         if self.job_command is not None:
-            return {"job_command": "Give either job_command or handler, not both"}
+            message = "Give either job_command or handler, not both"
+            return [_flaw("job_command", "job_kind", message)]
         fields = type(self).model_fields
-        return {
-            name: "Means nothing to a handler; leave it out"
-            for name in _COMMANDS_ALONE
-            if name in self.model_fields_set
+        return [
+            _flaw(name, "job_kind", "Means nothing to a handler; leave it out")
+            for name in fields
+            if name in _COMMANDS_ALONE & self.model_fields_set
             and getattr(self, name) != fields[name].get_default(call_default_factory=True)
-        }
+        ]
 
-    def _refuse(self, flaws: dict[str, str]) -> None:
+    def _without_a_source(self) -> list[InitErrorDetails]:
+        if self.source_type == "git" and self.git_url is None:
+            return [_flaw("git_url", "missing", "source_type git needs git_url")]
+        if self.source_type == "copy" and self.source_path is None:
+            return [_flaw("source_path", "missing", "source_type copy needs source_path")]
+        return []
+
+    def _about_secrets(self) -> list[InitErrorDetails]:
+        values = self.job_env_vars
+        field = "secret_env_vars"
+        if not values.keys() >= set(self.secret_env_vars):
+            return [_flaw(field, "secret_unknown", "Must be names in job_env_vars")]
+        if any(len(values[name].encode()) < _SECRET_MIN_BYTES for name in self.secret_env_vars):
+            message = "Secret values must have at least 4 bytes"
+            return [_flaw(field, "secret_too_short", message)]
+        return []
+
+    def _refuse(self, flaws: list[InitErrorDetails]) -> None:
         """Raise ValidationError unless there is none; each points at its field."""
         if flaws:
-            raise ValidationError.from_exception_data(
-                type(self).__name__,
-                [
-                    InitErrorDetails(type=_refused("job_kind", message), loc=(name,), input=None)
-                    for name, message in flaws.items()
-                ],
-            )
+            raise ValidationError.from_exception_data(type(self).__name__, flaws)
 
-    def submitted(self, user_id: UUID, sealer: Sealer) -> JobSubmitted:
-        """Return the first fact of the job, its secret values sealed."""
-        fields: dict[str, Any] = {
-            **self.__dict__,
-            "user_id": user_id,
-            "job_dir": self.job_dir or self.code_dir,
-        }
+    def submitted(self, user_id: UUID, seal: Seal) -> JobSubmitted:
+        """Return the first fact of the job, its secret values sealed.
+
+        Nothing is looked at twice: what holds for a request holds for the fact.
+        """
+        fields: dict[str, Any] = {"user_id": user_id, **self.__dict__, **_FACTS_ALONE}
         secret = frozenset(fields.pop("secret_env_vars"))
         if secret:
             values = self.job_env_vars
             fields["job_env_vars"] = {name: values[name] for name in values.keys() - secret}
-            fields["sealed_env_vars"] = {
-                name: sealer.seal(values[name], name) for name in sorted(secret)
-            }
-        return JobSubmitted.model_validate(fields)
+            fields["sealed_env_vars"] = {name: seal(values[name], name) for name in sorted(secret)}
+        fields["job_dir"] = self.job_dir or self.code_dir
+        fields["depends_on"] = tuple(self.depends_on)
+        return _fact(fields)
+
+
+def _fact(fields: dict[str, Any]) -> JobSubmitted:
+    """Return the event of these fields, all of them, as they are: model_construct asks of each."""
+    fact = JobSubmitted.__new__(JobSubmitted)
+    put = object.__setattr__  # the event is frozen
+    put(fact, "__dict__", fields)
+    put(fact, "__pydantic_fields_set__", _FACT_FIELDS)
+    put(fact, "__pydantic_extra__", None)
+    put(fact, "__pydantic_private__", None)
+    return fact
+
+
+_FACTS_ALONE: Final = {"sealed_env_vars": NOTHING, "retry_of": None}
+"""What a request does not say."""
+_FACT_FIELDS: Final = set(JobSubmitted.model_fields)
 
 
 class BatchRequest(RequestModel):

@@ -16,8 +16,9 @@ from reactorcide.api.pages import envelope
 from reactorcide.eventstore import store
 from reactorcide.eventstore.domain.job import FINAL, Status
 from reactorcide.eventstore.domain.worker import WorkerStatus
-from reactorcide.projections import jobs, workers
-from reactorcide.projections.jobs import Job, JobFilter
+from reactorcide.projections import job_lists, jobs, workers
+from reactorcide.projections.job_lists import JobFilter
+from reactorcide.projections.jobs import Job
 from reactorcide.projections.paging import Page
 from reactorcide.projections.workers import Worker
 
@@ -58,7 +59,7 @@ async def list_jobs(call: Call[None, JobListQuery]) -> Response:
         created_before=query.created_before,
         q=query.q,
     )
-    found = await jobs.list_page(call.services.pool, wanted, query.page())
+    found = await job_lists.list_page(call.services.pool, wanted, query.page())
     return json_answer(envelope("jobs", query, found, [render(job) for job in found.rows]))
 
 

@@ -3,18 +3,20 @@
 Everything of one call goes in together, in one statement. Answers nothing and rings nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 from reactorcide.api.errors import Flaw, invalid_input
+from reactorcide.eventstore.appender import Unit
+from reactorcide.eventstore.codec import encode
 from reactorcide.eventstore.database import Connection, Reader
 from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.eventstore.domain.job import JOB, JobState, Status, SubmitJob
-from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists, decided
-from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists
+from reactorcide.eventstore.ids import new_id, new_ids
 from reactorcide.eventstore.record import Append, Appended, AppendResult, Context
 from reactorcide.projections import jobs
 from reactorcide.projections.jobs import Job
@@ -45,12 +47,11 @@ async def submit(
 
     Raises Problem for a dependency that is no job of the owner.
     """
-    waiting = await _waiting(read, submissions)
-    now = datetime.now(UTC)
-    units = [
-        _unit(SubmitJob(submission.submitted, now, waits), context)
-        for submission, waits in zip(submissions, waiting, strict=True)
-    ]
+    if any(one.submitted.depends_on for one in submissions):
+        waiting = await _waiting(read, submissions)
+    else:
+        waiting = [False] * len(submissions)
+    units = new_units([one.submitted for one in submissions], waiting, context)
     results = await door.append(units)
     return [_job_of(change, result) for (_, change), result in zip(units, results, strict=True)]
 
@@ -117,8 +118,6 @@ def _key_of(submitted: JobSubmitted) -> tuple[str, str] | None:
 async def _waiting(read: Reader, submissions: Sequence[Submission]) -> list[bool]:
     """Return for each whether it depends on a job that has not completed."""
     wanted = {job_id for one in submissions for job_id in one.submitted.depends_on}
-    if not wanted:
-        return [False] * len(submissions)
     found = await jobs.get_many(read, wanted)
     flaws = [
         Flaw(f"{one.pointer}/depends_on/{nth}", "unknown", "Must be the id of an own job")
@@ -137,12 +136,24 @@ async def _waiting(read: Reader, submissions: Sequence[Submission]) -> list[bool
     ]
 
 
-def _unit(command: SubmitJob, context: Context) -> tuple[Append, Change[JobState]]:
-    unit = decided(JOB, JOB.initial, 0, new_id(), command, context)
-    if unit is None:
-        msg = "a new job begins with an event"
-        raise AssertionError(msg)
-    return unit
+def new_units(
+    asked: Sequence[JobSubmitted], waiting: Iterable[bool], context: Context
+) -> list[Unit[JobState]]:
+    """Return what makes these jobs: their ids ascend in the order given."""
+    now = datetime.now(UTC)
+    ids = iter(new_ids(2 * len(asked)))
+    units: list[Unit[JobState]] = []
+    for submitted, waits in zip(asked, waiting, strict=True):
+        job_id, state = new_id(), JOB.initial
+        events = JOB.decide(state, SubmitJob(submitted, now, waits))
+        for event in events:
+            state = JOB.evolve(state, event)
+        written = tuple(
+            [encode(event_id, event) for event, event_id in zip(events, ids, strict=False)]
+        )
+        append = Append(JOB.stream_type, job_id, 0, written, context)
+        units.append((append, Change(job_id, len(events), state, events)))
+    return units
 
 
 def _job_of(change: Change[JobState], result: AppendResult) -> Job:

@@ -59,7 +59,7 @@ Work: TypeAlias = Callable[[Connection], Awaitable[Made]]
 async def submit_job(call: Call[JobRequest, None]) -> Response:
     """Submit a job."""
     asked = call.body
-    submission = Submission(asked.submitted(call.caller.user_id, call.services.sealer))
+    submission = Submission(asked.submitted(call.caller.user_id, call.services.sealer.seal))
     key = _idempotency_key(call.request)
     if key is None and asked.unique_key is None:
         services = call.services
@@ -74,9 +74,9 @@ async def submit_job(call: Call[JobRequest, None]) -> Response:
 
 async def submit_batch(call: Call[BatchRequest, None]) -> Response:
     """Submit up to 1,000 jobs, all or nothing."""
-    owner, sealer = call.caller.user_id, call.services.sealer
+    owner, seal = call.caller.user_id, call.services.sealer.seal
     submissions = [
-        Submission(asked.submitted(owner, sealer), f"/jobs/{nth}")
+        Submission(asked.submitted(owner, seal), f"/jobs/{nth}")
         for nth, asked in enumerate(call.body.jobs)
     ]
     key = _idempotency_key(call.request)

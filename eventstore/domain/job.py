@@ -5,6 +5,7 @@ what a table cannot say: attempts, times, limits.
 """
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final, assert_never
 from uuid import UUID
 
@@ -82,9 +83,11 @@ __all__ = [
     "Status",
     "SubmitJob",
     "TimedOut",
+    "alike",
     "backoff_seconds",
     "decide",
     "evolve",
+    "likewise",
     "retry_request",
 ]
 
@@ -95,7 +98,7 @@ LONGEST_BACKOFF_SECONDS: Final = 365 * 86_400
 """Doubling stops here, so that the time of a retry stays a date."""
 
 
-def decide(  # noqa: C901, PLR0911  one case per command
+def decide(  # noqa: PLR0911  one case per command
     state: JobState, command: JobCommand
 ) -> tuple[JobEvent, ...]:
     """Return the events that `command` adds; () when it is already so.
@@ -109,9 +112,7 @@ def decide(  # noqa: C901, PLR0911  one case per command
             return _claim(state, command)
         case StartJob(attempt=attempt):
             _hold(state, attempt)
-            if state.status is Status.RUNNING:
-                return ()
-            return (JobStarted(attempt=attempt),)
+            return () if state.status is Status.RUNNING else (_started(attempt),)
         case FinishAttempt():
             _hold(state, command.attempt)
             return (_finish(state, command),)
@@ -149,7 +150,7 @@ def _submit(state: JobState, command: SubmitJob) -> tuple[JobEvent, ...]:
         raise NotLegal(detail="the id belongs to another job", current_status=state.status)
     if command.waits or _is_early(submitted.run_at, command.now):
         return (submitted,)
-    return (submitted, JobQueued())
+    return (submitted, _QUEUED)
 
 
 def _queue(state: JobState, command: QueueJob) -> tuple[JobEvent, ...]:
@@ -160,20 +161,14 @@ def _queue(state: JobState, command: QueueJob) -> tuple[JobEvent, ...]:
         raise NotLegal(detail=f"waits until {state.available_at}", current_status=state.status)
     if not command.completed.issuperset(submitted.depends_on):
         raise NotLegal(detail="waits for other jobs", current_status=state.status)
-    return (JobQueued(),)
+    return (_QUEUED,)
 
 
 def _claim(state: JobState, command: ClaimJob) -> tuple[JobEvent, ...]:
     _allow(state, JobClaimed, "be claimed")
     if _is_early(state.available_at, command.now):
         raise NotLegal(detail=f"waits until {state.available_at}", current_status=state.status)
-    return (
-        JobClaimed(
-            attempt=state.attempt + 1,
-            worker_id=command.worker_id,
-            lease_seconds=command.lease_seconds,
-        ),
-    )
+    return (_claimed(state.attempt + 1, command.worker_id, command.lease_seconds),)
 
 
 def _finish(state: JobState, command: FinishAttempt) -> JobEvent:
@@ -183,7 +178,13 @@ def _finish(state: JobState, command: FinishAttempt) -> JobEvent:
         return JobCancelled(attempt=attempt, exit_code=exit_code, reason=CANCELLED_ON_REQUEST)
     match outcome:
         case Completed():
-            _allow(state, JobCompleted, "complete")
+            submitted = _allow(state, JobCompleted, "complete")
+            if state.status is Status.CLAIMED and submitted.handler is None:
+                raise NotLegal(
+                    detail="a command completes only once it runs", current_status=state.status
+                )
+            if outcome.result is None:
+                return _completed(attempt, outcome.exit_code)
             return JobCompleted(attempt=attempt, exit_code=outcome.exit_code, result=outcome.result)
         case Failed() | TimedOut():
             return _fail(state, command, outcome)
@@ -283,6 +284,42 @@ def _hold(state: JobState, attempt: int) -> None:
 
 def _is_early(available_at: datetime | None, now: datetime) -> bool:
     return available_at is not None and available_at > now
+
+
+# Thousands of jobs stand alike, but for what was asked for, and a worker tells them all the same.
+
+
+def alike(state: JobState) -> tuple[object, ...]:
+    """Return all that ClaimJob, StartJob and a plain completion look at.
+
+    Jobs for which this is equal are decided alike, and stand alike afterwards.
+    """
+    return state.submitted is None or state.submitted.handler is None, state[0], state[2:]
+
+
+def likewise(state: JobState, model: JobState) -> JobState:
+    """Return the job as the alike job that became `model` would stand, with its own request."""
+    return tuple.__new__(JobState, (model[0], state[1], *model[2:]))
+
+
+# What they have in common is made, and later encoded, once.
+
+_QUEUED: Final = JobQueued()
+
+
+@lru_cache
+def _claimed(attempt: int, worker_id: UUID, lease_seconds: float) -> JobClaimed:
+    return JobClaimed(attempt=attempt, worker_id=worker_id, lease_seconds=lease_seconds)
+
+
+@lru_cache
+def _started(attempt: int) -> JobStarted:
+    return JobStarted(attempt=attempt)
+
+
+@lru_cache
+def _completed(attempt: int, exit_code: int | None) -> JobCompleted:
+    return JobCompleted(attempt=attempt, exit_code=exit_code)
 
 
 JOB: Final = Decider("job", JobState(), decide, evolve)

@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, assert_never
 from uuid import UUID
 
+from pydantic_core import to_json
+
 from reactorcide.eventstore.domain.errors import IllegalTransition
 from reactorcide.eventstore.domain.events import (
     JobCancelled,
@@ -64,6 +66,8 @@ TRANSITIONS: Final[Mapping[Status, Mapping[type[JobEvent], Status]]] = MappingPr
         },
         Status.CLAIMED: {
             JobStarted: Status.RUNNING,
+            # A start that the end overtakes is not recorded.
+            JobCompleted: Status.COMPLETED,
             JobReleased: Status.QUEUED,
             JobLeaseExpired: Status.QUEUED,
             JobRetryScheduled: Status.QUEUED,
@@ -116,16 +120,18 @@ class JobState(NamedTuple):
     worker_id: UUID | None = None
     """Who holds the lease, or ran the attempt that ended the job."""
     available_at: datetime | None = None
-    """Not before: `run_at` at first, the time of the retry later."""
+    """Not before: `run_at` while it waits, the time of the retry later; None when it has come."""
     cancel_grace_seconds: int | None = None
     """None: nobody asked a running attempt to stop; 0: it is to be killed."""
     exit_code: int | None = None
     """Of the attempt that ended last; None when its command never ran or was lost."""
     last_error: str | None = None
     """Why the attempt that ended last, or the job, did not complete."""
+    result: str | None = None
+    """What the handler returned, as JSON; None for nothing."""
 
 
-def evolve(  # noqa: C901, PLR0911  one case per kind of event
+def evolve(  # noqa: C901, PLR0911, PLR0912  one case per kind of event
     state: JobState, event: JobEvent
 ) -> JobState:
     """Return the state after `event`."""
@@ -135,15 +141,28 @@ def evolve(  # noqa: C901, PLR0911  one case per kind of event
         raise IllegalTransition(
             stream_type="job", status=state.status, event_type=event.wire_type
         ) from None
+    # The most frequent first: to ask whether an event is of another class is slow.
     match event:
+        case JobClaimed():
+            return JobState(
+                status,
+                state.submitted,
+                event.attempt,
+                state.failures,
+                state.lost_leases,
+                event.worker_id,
+                None,
+                *state[7:],
+            )
+        case JobCompleted():
+            result = None if event.result is None else to_json(event.result).decode()
+            return JobState(status, *state[1:8], event.exit_code, None, result)
+        case JobStarted():
+            return JobState(status, *state[1:])  # half of what _replace takes
         case JobSubmitted():
             return JobState(status, event, available_at=event.run_at)
-        case JobStarted() | JobQueued() | JobDeleted():
-            return JobState(status, *state[1:])  # half of what _replace takes
-        case JobClaimed():
-            return state._replace(status=status, attempt=event.attempt, worker_id=event.worker_id)
-        case JobCompleted():
-            return state._replace(status=status, exit_code=event.exit_code, last_error=None)
+        case JobQueued():
+            return state._replace(status=status, available_at=None)
         case JobFailed() | JobTimedOut():
             return state._replace(
                 status=status,
@@ -161,6 +180,8 @@ def evolve(  # noqa: C901, PLR0911  one case per kind of event
                 exit_code=event.exit_code,
                 last_error=event.error,
             )
+        case JobDeleted():
+            return state._replace(status=status)
         case JobReleased():
             return state._replace(status=status, worker_id=None)
         case JobLeaseExpired():

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from reactorcide.api.docs import render
 from reactorcide.api.errors import ERROR_CODES
+from reactorcide.api.metrics import QUEUES_SHOWN
 from reactorcide.api.openapi import document
 from reactorcide.api.services import Services
 from reactorcide.api.table import OPERATIONS
@@ -101,6 +102,34 @@ async def test_metrics_count_requests_and_jobs(
     assert counted in text
     assert 'reactorcide_jobs{status="queued"} 1.0' in text
     assert 'reactorcide_jobs{status="running"} 1.0' in text
+    assert 'reactorcide_jobs{status="claimed"} 0.0' in text
+    assert 'reactorcide_queue_jobs{queue_name="default",status="queued"} 1.0' in text
+    assert 'reactorcide_queue_jobs{queue_name="default",status="running"} 1.0' in text
+
+
+async def test_an_emptied_queue_leaves_the_metrics(
+    services: Services, user: Client, anonymous: Client
+) -> None:
+    """Its series ends, and the totals go down to 0."""
+    submitted = await user.post("/api/v1/jobs", json={**JOB, "queue_name": "soon-gone"})
+    assert 'queue_name="soon-gone"' in (await anonymous.get("/metrics")).text
+    await work.run(services, submitted.json()["job_id"])
+    text = (await anonymous.get("/metrics")).text
+    assert "soon-gone" not in text
+    assert 'reactorcide_jobs{status="queued"} 0.0' in text
+
+
+async def test_more_queues_than_are_shown_are_counted_as_one(
+    user: Client, anonymous: Client
+) -> None:
+    """The largest are shown; whoever makes up names does not fill the memory of whoever scrapes."""
+    jobs = [{**JOB, "queue_name": f"q{nth}"} for nth in range(QUEUES_SHOWN + 7)]
+    await user.post("/api/v1/jobs/batch", json={"jobs": [*jobs, *jobs[-1:]]})
+    text = (await anonymous.get("/metrics")).text
+    assert len(re.findall(r'queue_jobs\{.*status="queued"', text)) == QUEUES_SHOWN + 1
+    assert 'reactorcide_queue_jobs{queue_name="other",status="queued"} 7.0' in text
+    assert f'reactorcide_queue_jobs{{queue_name="q{QUEUES_SHOWN + 6}",status="queued"}} 2.0' in text
+    assert f'reactorcide_jobs{{status="queued"}} {QUEUES_SHOWN + 8}.0' in text
 
 
 async def test_unknown_paths_do_not_make_new_series(anonymous: Client) -> None:

@@ -82,6 +82,17 @@ def test_a_job_that_waits_is_explained(stack: Program) -> None:
     assert stack("jobs", "cancel", job_id).returncode == 0
 
 
+def test_queues_are_counted(stack: Program) -> None:
+    """In JSON as the API has it, and a line for each queue when piped."""
+    for _ in range(2):
+        assert stack("submit", "--queue", "aaa-counted", "--", "true").returncode == 0
+    found = stack.json("queues", "list", "--limit", "1")
+    assert found["queues"] == [
+        {"queue_name": "aaa-counted", "submitted": 0, "queued": 2, "claimed": 0, "running": 0}
+    ]
+    assert "aaa-counted\t0\t2\t0\t0\n" in stack("queues", "list").stdout
+
+
 def test_a_log_is_printed_byte_for_byte(stack: Program) -> None:
     """Both streams to standard output; tail and stream choose."""
     job_id = _done(stack, r"printf 'a\n\377\nb\n'; echo e >&2")

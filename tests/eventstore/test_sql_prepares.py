@@ -3,11 +3,11 @@
 A statement is a module-level text (or an entry of a module-level mapping of texts) that begins
 with a statement's first word. A name that ends in `_PART` is a part of one; a text that begins
 with a comma is a projection's fragment, which an append's statement is put around; a text with
-`%1$I` becomes a statement on the server. The last two are not statements on their own.
+`%1$I` becomes a statement on the server; both texts of a `Guard` are parts of the guarded
+append. None of the last three is a statement on its own.
 """
 
 import importlib
-import itertools
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping
@@ -18,8 +18,9 @@ import asyncpg
 import pytest
 
 from reactorcide import eventstore, projections
+from reactorcide.eventstore import append_sql
+from reactorcide.eventstore.append_sql import Guard
 from reactorcide.eventstore.database import Database
-from reactorcide.eventstore.store import append_statement
 from reactorcide.tests.conftest import Connection
 
 STATEMENT: Final = re.compile(
@@ -49,26 +50,62 @@ def texts() -> Iterator[tuple[str, str]]:
                         yield f"{module.__name__}.{name}[{key}]", text
 
 
+def guards() -> Iterator[tuple[str, Guard]]:
+    """Give every module-level guard, with a name for it."""
+    for module in modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Guard):
+                yield f"{module.__name__}.{name}", value
+
+
 ALL: Final = dict(texts())
-FRAGMENTS: Final = {name: text for name, text in ALL.items() if FRAGMENT.match(text)}
-APPENDS: Final = {
-    (fragment, is_one_each, is_new): append_statement(text, is_one_each=is_one_each, is_new=is_new)
-    for (fragment, text), is_one_each, is_new in itertools.product(
-        [("no rows", ""), *FRAGMENTS.items()], [True, False], [True, False]
+GUARDS: Final = dict(guards())
+OF_GUARDS: Final = frozenset(text for g in GUARDS.values() for text in (g.standing, g.rows))
+FRAGMENTS: Final = {
+    name: text for name, text in ALL.items() if FRAGMENT.match(text) and text not in OF_GUARDS
+}
+ROWS: Final = {"no rows": ""} | FRAGMENTS
+PLAIN: Final = {
+    f"plain append, {profile}, to {name}": append_sql.plain(each, rows)
+    for name, rows in ROWS.items()
+    for profile, each in (
+        ("one context", append_sql.ONE_CONTEXT),
+        ("everything", append_sql.EVERYTHING),
     )
 }
+CAREFUL: Final = {
+    f"careful append to {name}": append_sql.careful(rows) for name, rows in ROWS.items()
+}
+
+
+def the_same(guard: Guard) -> Iterator[frozenset[str]]:
+    """Give what may have one value for all events: nothing, each alone, everything."""
+    names = ("version", "data", *(name for name, _ in guard.columns))
+    yield from map(frozenset, ((), *((name,) for name in names), names))
+
+
+GUARDED: Final = {
+    f"append guarded by {name}, same {' '.join(sorted(same))}": append_sql.guarded(guard, same)
+    for name, guard in GUARDS.items()
+    for same in the_same(guard)
+}
+APPENDS: Final = PLAIN | CAREFUL | GUARDED
 STATEMENTS: Final = {
     name: text
     for name, text in ALL.items()
-    if STATEMENT.match(text) and not PART.search(name) and not TEMPLATE.search(text)
-} | {f"append to {key}": text for key, text in APPENDS.items()}
+    if STATEMENT.match(text)
+    and not PART.search(name)
+    and not TEMPLATE.search(text)
+    and text not in OF_GUARDS
+} | APPENDS
 
 
 def test_the_statements_are_found() -> None:
     """The search does not come back empty-handed when something is renamed."""
     assert "reactorcide.eventstore.store._READ_STREAM" in STATEMENTS
     assert len(FRAGMENTS) >= 4
-    assert len(STATEMENTS) >= 40
+    assert len(GUARDS) >= 3
+    assert len(STATEMENTS) >= 60
 
 
 async def test_every_statement_fits_the_schema(connection: Connection) -> None:
@@ -82,22 +119,33 @@ async def test_every_statement_fits_the_schema(connection: Connection) -> None:
     assert wrong == {}
 
 
-@pytest.mark.parametrize("key", APPENDS, ids=str)
-async def test_an_append_looks_up_by_index_only(
-    database: Database, key: tuple[str, bool, bool]
-) -> None:
-    """On a writer's connection the planner believes in no scan, however small the tables."""
-    writer = await database.connect_writer()
-    try:
-        plan = await the_plan(writer, APPENDS[key])
-    finally:
-        await writer.close()
+@pytest.mark.parametrize("name", APPENDS)
+async def test_an_append_scans_and_joins_nothing_as_a_whole(database: Database, name: str) -> None:
+    """On a writer's connection the planner believes in no scan, however small the tables.
+
+    A hashed subplan over the appended streams is no join: it is as small as the append.
+    """
+    plan = await the_writers_plan(database, APPENDS[name])
     assert "Seq Scan" not in plan
-    assert "Hash" not in plan
-    _, _, is_new = key
-    if not is_new:
-        assert re.search(r"Index (Only )?Scan using events_stream_version on events e", plan)
-        assert "Conflict Arbiter Indexes: events_stream_version" in plan
+    assert "Hash Join" not in plan
+    assert "Merge Join" not in plan
+
+
+@pytest.mark.parametrize("name", PLAIN | CAREFUL)
+async def test_the_version_before_is_looked_up_by_its_index(database: Database, name: str) -> None:
+    """Once per event, in the same index that refuses a version twice."""
+    plan = await the_writers_plan(database, APPENDS[name])
+    assert re.search(r"Index (Only )?Scan using events_stream_version on events e", plan)
+    is_careful = "Conflict Arbiter Indexes: events_stream_version" in plan
+    assert is_careful == (name in CAREFUL)
+
+
+@pytest.mark.parametrize("name", GUARDED)
+async def test_a_guarded_append_does_not_read_the_log(database: Database, name: str) -> None:
+    """It only inserts there; what stands where is told by the projection's own key."""
+    plan = await the_writers_plan(database, APPENDS[name])
+    assert re.findall(r"(\S+) on events\b", plan) == ["Insert"]
+    assert re.search(r"Index Scan using jobs_\w+_pkey on jobs_\w+ j", plan)
 
 
 async def test_a_stream_is_read_by_its_index(connection: Connection) -> None:
@@ -110,6 +158,15 @@ async def test_a_stream_is_read_by_its_index(connection: Connection) -> None:
     ):
         plan = await the_plan(connection, ALL[f"reactorcide.eventstore.store.{name}"])
         assert f"using {index} on events" in plan or f"on {index}" in plan
+
+
+async def the_writers_plan(database: Database, text: str) -> str:
+    """Return the generic plan of a statement on a writer's connection."""
+    writer = await database.connect_writer()
+    try:
+        return await the_plan(writer, text)
+    finally:
+        await writer.close()
 
 
 async def the_plan(connection: Connection, text: str) -> str:

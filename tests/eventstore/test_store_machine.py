@@ -1,12 +1,21 @@
 """Any course of appends, right, stale and too high, alone and in batches, against a model.
 
-The model is a dictionary of lists. The machine must also catch a store with a planted bug: an
-append without a look at the version before. Races are not the same twice, which Hypothesis
-takes for a flaw of the test when something fails: bugs are planted where nobody races.
+The model is a dictionary of lists. Some appends are guarded by rows of a small table, which may
+lie: a row that is too low, or missing, or that says more than anybody expects changes no result,
+since the log decides; or costs a conflict, where the rows' no is said to be final. What a guard is
+trusted with is one thing alone: a row that says the very version that an append expects, while the
+log is not there yet. Such a row cannot come about, as a guard's rows are written by the appends
+themselves; no such row is drawn here.
+
+The machine must also catch a store with a planted bug: one condition of a statement is gone. Races
+are not the same twice, which Hypothesis takes for a flaw of the test when something fails: bugs
+are planted where nobody races.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 from uuid import UUID
 
@@ -16,13 +25,21 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from reactorcide.eventstore import store
+from reactorcide.eventstore import append_sql, store
+from reactorcide.eventstore.append_sql import Guard
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.horizon import safe_position
 from reactorcide.eventstore.ids import new_id
-from reactorcide.eventstore.record import Append, Appended, AppendResult, Conflict, RecordedEvent
+from reactorcide.eventstore.record import (
+    Append,
+    Appended,
+    AppendResult,
+    Conflict,
+    RecordedEvent,
+)
+from reactorcide.eventstore.store import GuardedRows, InlineRows
 from reactorcide.tests.conftest import Connection
-from reactorcide.tests.eventstore.facts import an_append
+from reactorcide.tests.eventstore.facts import a_fact, an_append
 
 T = TypeVar("T")
 
@@ -35,6 +52,36 @@ ONE = st.tuples(
     st.integers(1, 3),
 )
 BATCH = st.lists(ONE, min_size=1, max_size=STREAMS, unique_by=lambda one: one[0])
+
+# (which stream, how far the expectation is off, what its row says: this much more than the log;
+# None: there is no row; "left": whatever the appends before have left there)
+GUARDED = st.tuples(
+    st.integers(0, STREAMS - 1),
+    st.sampled_from([0, 0, 0, -1, 1, -2, 3]),
+    st.sampled_from(["left", "left", 0, -1, -2, None, 9]),
+)
+GUARDED_BATCH = st.lists(GUARDED, min_size=1, max_size=STREAMS, unique_by=lambda one: one[0])
+
+STANDINGS: Final = """
+CREATE TABLE standings (stream_id uuid PRIMARY KEY, version int NOT NULL);
+GRANT SELECT, INSERT, UPDATE, DELETE ON standings TO reactorcide_app"""
+STATE: Final = """
+INSERT INTO standings VALUES ($1, $2)
+ON CONFLICT (stream_id) DO UPDATE SET version = excluded.version"""
+GUARD: Final = Guard(
+    """UPDATE standings AS s SET version = i.version FROM incoming AS i
+    WHERE s.stream_id = i.stream_id AND s.version = i.version - 1 RETURNING i.*""",
+    "",
+)
+TOLD: Final = """, told AS (
+    INSERT INTO standings SELECT stream_id, version FROM first
+    ON CONFLICT (stream_id) DO UPDATE SET version = excluded.version)"""
+
+
+def guarded(appends: list[Append]) -> GuardedRows:
+    """Return the rows of these appends, as a projection would."""
+    assert all(len(append.events) == 1 for append in appends)
+    return GuardedRows(GUARD, (), lambda: InlineRows(TOLD, ()))
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -61,6 +108,40 @@ class StoreMachine(RuleBasedStateMachine):
             fits = one.expected_version == len(self.model[one.stream_id])
             assert isinstance(result, Appended if fits else Conflict)
             self.learn(one, result)
+
+    @rule(
+        batch=GUARDED_BATCH,
+        is_same_data=st.booleans(),
+        is_final=st.booleans(),
+        is_in_transaction=st.booleans(),
+    )
+    def append_guarded(
+        self,
+        batch: list[tuple[int, int, int | str | None]],
+        is_same_data: bool,  # noqa: FBT001  drawn
+        is_final: bool,  # noqa: FBT001  as above
+        is_in_transaction: bool,  # noqa: FBT001  as above
+    ) -> None:
+        """Append by rows that say what was drawn: the log decides, and the rows are right again.
+
+        Where the rows' no is final, a row that lies may cost a conflict, and no more than that.
+        """
+        for stream, _, said in batch:
+            if said != "left":
+                self.do(self.stated(self.streams[stream], said))
+        appends = [self.wish(stream, off, 1) for stream, off, _ in batch]
+        if is_same_data:
+            appends = [one._replace(events=(a_fact(),)) for one in appends]
+        told = [self.do(self.standing(one.stream_id)) for one in appends]
+        rows = replace(guarded(appends), is_final=is_final)
+        results = self.do(self.appended(appends, rows, is_in_transaction=is_in_transaction))
+        for one, said, result in zip(appends, told, results, strict=True):
+            fits = one.expected_version == len(self.model[one.stream_id])
+            may_lie = is_final and said != one.expected_version
+            assert isinstance(result, Appended if fits else Conflict) or (fits and may_lie)
+            self.learn(one, result)
+            if isinstance(result, Appended):
+                assert self.do(self.standing(one.stream_id)) == len(self.model[one.stream_id])
 
     @rule(batch=BATCH)
     def append_and_roll_back(self, batch: list[tuple[int, int, int]]) -> None:
@@ -99,14 +180,35 @@ class StoreMachine(RuleBasedStateMachine):
             assert result.version == len(self.model[one.stream_id])
 
     async def appended(
-        self, appends: list[Append], *, is_in_transaction: bool
+        self,
+        appends: list[Append],
+        rows: GuardedRows | None = None,
+        *,
+        is_in_transaction: bool,
     ) -> list[AppendResult]:
         """Append, in a transaction of its own or in one that was opened before."""
         connection = self.connections[0]
         if not is_in_transaction:
-            return await store.append(connection, appends)
+            return await store.append(connection, appends, rows)
         async with connection.transaction():
-            return await store.append(connection, appends)
+            return await store.append(connection, appends, rows)
+
+    async def stated(self, stream_id: UUID, said: int | str | None) -> None:
+        """Let the guard's row say so much more than the log, or be gone."""
+        if said is None:
+            await self.connections[0].execute(
+                "DELETE FROM standings WHERE stream_id = $1", stream_id
+            )
+        else:
+            version = len(self.model[stream_id]) + int(said)
+            await self.connections[0].execute(STATE, stream_id, version)
+
+    async def standing(self, stream_id: UUID) -> int | None:
+        """Return what the guard's row says."""
+        version: int | None = await self.connections[0].fetchval(
+            "SELECT version FROM standings WHERE stream_id = $1", stream_id
+        )
+        return version
 
     async def rolled_back(self, appends: list[Append]) -> None:
         """Append in a transaction that ends in a rollback."""
@@ -131,13 +233,29 @@ class StoreMachine(RuleBasedStateMachine):
 class RacingMachine(StoreMachine):
     """Appends over both connections at the same time as well."""
 
-    @rule(one_batch=BATCH, other_batch=BATCH)
+    @rule(one_batch=BATCH, other_batch=BATCH, is_guarded=st.booleans())
     def append_at_once(
-        self, one_batch: list[tuple[int, int, int]], other_batch: list[tuple[int, int, int]]
+        self,
+        one_batch: list[tuple[int, int, int]],
+        other_batch: list[tuple[int, int, int]],
+        is_guarded: bool,  # noqa: FBT001  drawn
     ) -> None:
-        """Append from two connections at the same time: at most one of them gets a stream."""
+        """Append from two connections at the same time: at most one of them gets a stream.
+
+        Guarded, by rows that say the truth, or both by the log alone.
+        """
         batches = [[self.wish(*one) for one in batch] for batch in (one_batch, other_batch)]
-        answers = self.do(self.raced(batches))
+        if is_guarded:
+            batches = [
+                sorted(
+                    (one._replace(events=one.events[:1]) for one in batch),
+                    key=lambda one: one.stream_id,
+                )
+                for batch in batches
+            ]
+            for stream_id in self.streams:
+                self.do(self.stated(stream_id, 0))
+        answers = self.do(self.raced(batches, guarded if is_guarded else None))
         for stream_id in self.streams:
             tries = [
                 (one, result)
@@ -163,11 +281,13 @@ class RacingMachine(StoreMachine):
         msg = f"no order of these explains their results: {tries}"
         raise AssertionError(msg)
 
-    async def raced(self, batches: list[list[Append]]) -> list[list[AppendResult]]:
+    async def raced(
+        self, batches: list[list[Append]], rows: Callable[[list[Append]], GuardedRows] | None
+    ) -> list[list[AppendResult]]:
         """Append over both connections at the same time."""
         return await asyncio.gather(
             *[
-                store.append(connection, batch)
+                store.append(connection, batch, rows and rows(batch))
                 for connection, batch in zip(self.connections, batches, strict=True)
             ]
         )
@@ -184,12 +304,21 @@ def runner() -> Iterator[asyncio.Runner]:
 def connections(
     runner: asyncio.Runner, database_uri: str
 ) -> Iterator[tuple[Connection, Connection]]:
-    """Two programs' connections."""
+    """Two programs' connections, and the guard's table."""
+    runner.run(_create_standings(database_uri))
     database = Database(database_uri)
     one, other = runner.run(database.connect_writer()), runner.run(database.connect_writer())
     yield one, other
     runner.run(one.close())
     runner.run(other.close())
+
+
+async def _create_standings(database_uri: str) -> None:
+    owner = await asyncpg.connect(database_uri)
+    try:
+        await owner.execute(STANDINGS)
+    finally:
+        await owner.close()
 
 
 def check(
@@ -220,11 +349,33 @@ def test_the_store_does_what_the_model_does(
     check(RacingMachine, runner, connections, SETTINGS)
 
 
+# The statement, what is taken out of it, and what stands there instead.
 PLANTED: Final = {
-    "no look at the version before": (") IS NOT NULL)", ") IS NOT NULL OR true)"),
-    "the rest goes in without the first": (
-        "NOT is_first AND stream_id = ANY (ARRAY(SELECT stream_id FROM first))",
-        "NOT is_first AND (SELECT count(*) FROM first) >= 0",
+    "plain: no look at the version before": ("plain", ") IS NOT NULL)", ") IS NOT NULL OR true)"),
+    "careful: no look at the version before": (
+        "careful",
+        ") IS NOT NULL)",
+        ") IS NOT NULL OR true)",
+    ),
+    "careful: the rest goes in without the first": (
+        "careful",
+        "(stream_id IN (SELECT stream_id FROM first)) IS TRUE",
+        "(SELECT count(*) FROM first) >= 0",
+    ),
+    "careful: a version that is taken refuses the neighbours": (
+        "careful",
+        "\nON CONFLICT (stream_id, version) DO NOTHING",
+        "",
+    ),
+    "guarded: the version of the row is not compared": (
+        "guarded",
+        " AND s.version = i.version - 1",
+        "",
+    ),
+    "guarded: what the row refuses goes in all the same": (
+        "guarded",
+        "FROM standing\n",
+        "FROM incoming\n",
     ),
 }
 
@@ -236,19 +387,18 @@ def test_a_planted_bug_is_caught(
     monkeypatch: pytest.MonkeyPatch,
     bug: str,
 ) -> None:
-    """The same machine fails when one condition of the append's statement is gone."""
-    sound, unsound = PLANTED[bug]
+    """The same machine fails when one condition of an append's statement is gone."""
+    name, sound, unsound = PLANTED[bug]
+    applied = 0
 
-    original = store.append_statement.__wrapped__
-
-    def statement(inline_sql: str, *, is_one_each: bool, is_new: bool) -> str:
-        text = original(inline_sql, is_one_each=is_one_each, is_new=is_new)
+    def statement(*arguments: Any, original: Callable[..., str], **named: Any) -> str:
+        nonlocal applied
+        text = original(*arguments, **named)
+        applied += sound in text
         return text.replace(sound, unsound)
 
-    whole = statement("", is_one_each=False, is_new=False)
-    assert sound not in whole
-    assert unsound in whole
-    monkeypatch.setattr(store, "append_statement", statement)
+    original = getattr(append_sql, name).__wrapped__
+    monkeypatch.setattr(append_sql, name, partial(statement, original=original))
     with pytest.raises((AssertionError, asyncpg.UniqueViolationError)):
         check(
             StoreMachine,
@@ -256,3 +406,4 @@ def test_a_planted_bug_is_caught(
             connections,
             settings(SETTINGS, max_examples=50, phases=[Phase.generate]),
         )
+    assert applied

@@ -68,6 +68,11 @@ def test_a_wheel_holds_every_file_of_the_rooms(wheel: Path) -> None:
     assert "reactorcide/migrations/0001.create-events.sql" in expected
 
 
+def test_a_wheel_says_that_it_is_typed(wheel: Path) -> None:
+    """Every room, since the name over them is a namespace that can say nothing (PEP 561)."""
+    assert {f"reactorcide/{room}/py.typed" for room in ROOMS} <= names(wheel)
+
+
 def test_a_wheel_from_the_source_archive_is_the_same(
     wheel: Path, sdist: Path, tmp_path: Path
 ) -> None:

@@ -46,11 +46,15 @@ SELECT * FROM (
             || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE c.relkind IN ('r', 'S') AND a.attnum > 0 AND c.relnamespace = 'public'::regnamespace
+    WHERE c.relkind IN ('r', 'S', 'p') AND a.attnum > 0 AND c.relnamespace = 'public'::regnamespace
     UNION ALL
     SELECT 'rights', oid::regclass::text, relkind::text,
         coalesce(relacl::text, '') || coalesce(reloptions::text, '')
-    FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S', 'p')
+    UNION ALL
+    SELECT 'partition', inhrelid::regclass::text, inhparent::regclass::text,
+        pg_get_partkeydef(inhparent) || pg_get_expr(relpartbound, oid)
+    FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE relkind IN ('r', 'p')
     UNION ALL
     SELECT 'index', indexrelid::regclass::text, '', pg_get_indexdef(indexrelid)
     FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relnamespace = 'public'::regnamespace

@@ -19,7 +19,7 @@ from reactorcide.eventstore.domain.worker import WORKER
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import SYSTEM, Append, StreamType
-from reactorcide.eventstore.store import InlineRows, append
+from reactorcide.eventstore.store import Rows, append
 from reactorcide.projections import jobs, tokens, users, workers
 from reactorcide.tests.eventstore.domain.strategies import (
     job_histories,
@@ -28,7 +28,7 @@ from reactorcide.tests.eventstore.domain.strategies import (
     worker_histories,
 )
 
-ROWS: Final[Mapping[StreamType, Callable[[Sequence[Change[Any]]], InlineRows]]] = {
+ROWS: Final[Mapping[StreamType, Callable[[Sequence[Change[Any]]], Rows]]] = {
     "job": jobs.rows,
     "token": tokens.rows,
     "user": users.rows,

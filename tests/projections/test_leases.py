@@ -8,15 +8,14 @@ from reactorcide.eventstore.domain.job import CancelJob, FinishAttempt, Released
 from reactorcide.eventstore.handle import TransactionDoor
 from reactorcide.eventstore.ids import new_id
 from reactorcide.projections import jobs, leases
-from reactorcide.projections.leases import Held
 from reactorcide.projections.upkeep import upkeep
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.projections.journal import WORKER, Journal, now
 
 _SECONDS_LEFT: Final = """
-SELECT extract(epoch FROM lease_until - now())::float FROM leases WHERE job_id = $1"""
-_ANY_HELD: Final = "SELECT EXISTS (SELECT FROM leases)"
-_LOSE: Final = "UPDATE leases SET lease_until = now() - interval '1 second'"
+SELECT extract(epoch FROM lease_until - now())::float FROM jobs WHERE job_id = $1"""
+_ANY_HELD: Final = "SELECT EXISTS (SELECT FROM jobs WHERE lease_until IS NOT NULL)"
+_LOSE: Final = "UPDATE jobs SET lease_until = now() - interval '1 second'"
 
 
 async def test_a_claim_opens_a_lease_and_the_end_of_the_attempt_closes_it(
@@ -40,11 +39,8 @@ async def test_a_beat_renews_what_is_held_and_says_what_is_to_stop(connection: C
     for job_id in (running, stopping):
         await journal.claim(job_id)
     await journal.tell(stopping, CancelJob(grace_seconds=3))
-    held = await leases.beat(connection, WORKER, [(running, 1), (stopping, 1)], 120)
-    assert held == {
-        (running, 1): Held(running, 1, None),
-        (stopping, 1): Held(stopping, 1, 3),
-    }
+    beaten = await leases.beat(connection, WORKER, [(running, 1), (stopping, 1)], 120)
+    assert beaten.held == {(running, 1): None, (stopping, 1): 3}
     for job_id in (running, stopping):
         assert await connection.fetchval(_SECONDS_LEFT, job_id) > 110
     assert await connection.fetchval("SELECT count(*) FROM worker_beats") == 1
@@ -52,8 +48,20 @@ async def test_a_beat_renews_what_is_held_and_says_what_is_to_stop(connection: C
 
 async def test_a_beat_without_jobs_is_a_sign_of_life(connection: Connection) -> None:
     """An idle worker beats too."""
-    assert await leases.beat(connection, WORKER, [], 15) == {}
+    assert (await leases.beat(connection, WORKER, [], 15)).held == {}
     assert await connection.fetchval("SELECT worker_id FROM worker_beats") == WORKER
+
+
+async def test_a_beat_tells_which_of_how_many_workers_this_is(connection: Connection) -> None:
+    """Of those heard of within a minute, in the order of their ids."""
+    first, second, gone = new_id(), new_id(), new_id()
+    for worker_id in (first, second, gone):
+        await leases.beat(connection, worker_id, [], 15)
+    await connection.execute(
+        "UPDATE worker_beats SET beat_at = now() - interval '2 minutes' WHERE worker_id = $1", gone
+    )
+    beaten = [await leases.beat(connection, worker_id, [], 15) for worker_id in (first, second)]
+    assert [(one.rank, one.alive) for one in beaten] == [(0, 2), (1, 2)]
 
 
 async def test_only_the_holder_of_the_very_attempt_renews(connection: Connection) -> None:
@@ -62,8 +70,8 @@ async def test_only_the_holder_of_the_very_attempt_renews(connection: Connection
     job_id, over = await journal.submit(), await journal.submit()
     await journal.claim(job_id)
     await journal.finish(over)
-    assert await leases.beat(connection, new_id(), [(job_id, 1)], 500) == {}
-    assert await leases.beat(connection, WORKER, [(job_id, 2), (over, 1)], 500) == {}
+    assert (await leases.beat(connection, new_id(), [(job_id, 1)], 500)).held == {}
+    assert (await leases.beat(connection, WORKER, [(job_id, 2), (over, 1)], 500)).held == {}
     assert await connection.fetchval(_SECONDS_LEFT, job_id) <= 15
 
 
@@ -73,11 +81,11 @@ async def test_a_lease_is_lost_when_the_log_says_so(connection: Connection) -> N
     job_id = await journal.submit()
     await journal.claim(job_id)
     await connection.execute(_LOSE)
-    assert await leases.beat(connection, WORKER, [(job_id, 1)], 15) != {}
+    assert (await leases.beat(connection, WORKER, [(job_id, 1)], 15)).held != {}
     assert not await upkeep(connection, journal.door)
     await connection.execute(_LOSE)
     assert (await upkeep(connection, journal.door)).expired == 1
-    assert await leases.beat(connection, WORKER, [(job_id, 1)], 15) == {}
+    assert (await leases.beat(connection, WORKER, [(job_id, 1)], 15)).held == {}
 
 
 async def test_beats_and_lost_leases_never_deadlock(

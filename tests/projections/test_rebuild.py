@@ -28,7 +28,8 @@ from reactorcide.eventstore.domain.token import TOKEN
 from reactorcide.eventstore.domain.user import USER
 from reactorcide.eventstore.domain.worker import WORKER
 from reactorcide.eventstore.ids import new_id
-from reactorcide.projections import jobs
+from reactorcide.projections import job_lists
+from reactorcide.projections.job_lists import JobFilter
 from reactorcide.projections.paging import Page
 from reactorcide.projections.projection import REGISTRY, Projection, UnknownProjection, named
 from reactorcide.projections.rebuild import RebuildUnderWay, Rebuilt, rebuild
@@ -309,7 +310,7 @@ async def test_writers_go_on_and_nothing_is_lost(
 
     async def read(other: Connection) -> None:
         while not is_over.is_set():
-            page = await jobs.list_page(other, jobs.JobFilter(), Page(limit=5))
+            page = await job_lists.list_page(other, JobFilter(), Page(limit=5))
             assert page.rows
 
     async def rebuild_often() -> list[Rebuilt]:

@@ -24,7 +24,7 @@ from reactorcide.projections.upkeep import Kept, Upkeep, upkeep
 from reactorcide.tests.projections.journal import Journal, now, row_of
 
 NOTHING: Final = Kept(0, 0, 0)
-_LOSE_LEASES: Final = "UPDATE leases SET lease_until = now() - interval '1 second'"
+_LOSE_LEASES: Final = "UPDATE jobs SET lease_until = now() - interval '1 second'"
 
 
 async def _keep(journal: Journal) -> Kept:
@@ -104,7 +104,7 @@ async def test_a_missing_lease_is_a_lost_one(connection: Connection) -> None:
     """A job never runs for ever because a row is gone."""
     journal = Journal(connection)
     await journal.claim(await journal.submit())
-    await connection.execute("DELETE FROM leases")
+    await connection.execute("UPDATE jobs SET lease_until = NULL")
     assert await _keep(journal) == Kept(0, 0, 1)
 
 

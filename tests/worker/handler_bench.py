@@ -102,7 +102,8 @@ async def bench_of(desk: Desk, database: Database, folder: Path) -> AsyncIterato
     handlers_at_work.GO.clear()
     with caught_lines() as lines:
         async with open_coordinator(settings_for(folder), database, SEALER) as coordinator:
-            await coordinator.beat([])
+            async with coordinator.open_beater() as beater:
+                await beater.beat([])
             opened = Bench(desk, coordinator, lines)
             try:
                 yield opened

@@ -8,7 +8,6 @@ from uuid import UUID
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.domain.job import Failed
 from reactorcide.tests.worker.jobs_at_work import SEALER, Desk, request, settings_for
-from reactorcide.worker.claim_window import ClaimWindow
 from reactorcide.worker.direct import DirectCoordinator, open_coordinator
 
 NO_OP = Failed(None, "nothing to do")  # an outcome that needs no start
@@ -37,7 +36,7 @@ async def test_eight_workers_claim_two_thousand_jobs_once_each(
     )
     assert counts is not None
     assert tuple(counts) == (2000, 2000)
-    assert await desk.pool.fetchval("SELECT count(*) FROM leases") == 0
+    assert await desk.pool.fetchval("SELECT count(lease_until) FROM jobs") == 0
 
 
 async def _claim_and_finish(worker: DirectCoordinator) -> list[UUID]:
@@ -77,25 +76,3 @@ async def test_a_claim_tells_when_the_next_job_is_due(
         due = (await worker.claim(1)).next_due_seconds
         assert due is not None
         assert 50 < due <= 60
-
-
-def test_the_window_widens_among_others_and_narrows_alone() -> None:
-    """One worker takes the very first jobs."""
-    window = ClaimWindow()
-    assert window.limit(4) == 4
-    window.learn(met_others=True)
-    window.learn(met_others=True)
-    assert window.limit(4) == 16
-    for _ in range(2):
-        window.learn(met_others=False)
-    assert window.limit(4) == 4
-
-
-def test_a_wide_window_picks_anywhere_and_in_order() -> None:
-    """As many as there are slots for."""
-    window = ClaimWindow()
-    window.learn(met_others=True)
-    picked = window.choose(list(range(8)), 4)
-    assert len(picked) == 4
-    assert picked == sorted(picked)
-    assert window.choose([1, 2], 4) == [1, 2]

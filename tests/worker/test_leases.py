@@ -21,7 +21,7 @@ from reactorcide.tests.worker.jobs_at_work import (
 from reactorcide.worker.coordinator import AttemptKey, Chunk
 from reactorcide.worker.direct import open_coordinator
 
-MOVE_BACK = "UPDATE leases SET lease_until = now() - interval '1 minute' WHERE job_id = $1"
+MOVE_BACK = "UPDATE jobs SET lease_until = now() - interval '1 minute' WHERE job_id = $1"
 
 
 async def test_a_job_whose_lease_is_over_runs_again(
@@ -71,7 +71,8 @@ async def test_writes_of_a_stale_attempt_are_refused(
         late = Chunk(1, "stdout", datetime.now(UTC), b"late")
         with pytest.raises(NotLeaseHolder):
             await stale.log(claimed.key, [late])
-        assert await stale.beat([claimed.key]) == {}
+        async with stale.open_beater() as beater:
+            assert await beater.beat([claimed.key]) == {}
         assert await desk.log(job_id) == b""
 
 
@@ -86,7 +87,8 @@ async def test_a_later_attempts_lease_is_not_renewed_by_an_earlier_one(
         await eventually(lambda: _expired(desk))
         (second,) = (await coordinator.claim(1)).attempts
         assert second.key == AttemptKey(job_id, 2)
-        assert await coordinator.beat([first.key, second.key]) == {second.key: None}
+        async with coordinator.open_beater() as beater:
+            assert await beater.beat([first.key, second.key]) == {second.key: None}
 
 
 async def test_chunks_of_several_attempts_go_together_and_fail_apart(
@@ -128,16 +130,13 @@ async def test_a_worker_whose_beat_fails_takes_no_work_and_gives_up_in_time(
 ) -> None:
     """Its command is dead before the lease could be another's; then it works again."""
     settings = settings_for(tmp_path, lease_seconds=1.2, concurrency=2)
-    async with working(database, settings) as at_work:
+    async with working(database, settings):
         job_id = await desk.submit("echo $$; exec sleep 60")
         pid = int(await desk.prints(job_id, b"\n"))
-        beat = at_work.coordinator.beat
-
-        async def fail(_keys: object) -> dict[AttemptKey, int | None]:
-            raise TimeoutError
-
-        at_work.coordinator.beat = fail  # type: ignore[method-assign, assignment]
-        desk.doorbell.ring("control")
+        locking = await database.connect()
+        transaction = locking.transaction()
+        await transaction.start()
+        await locking.execute("LOCK TABLE worker_beats IN EXCLUSIVE MODE")
 
         async def is_dead() -> bool:
             return not lives(pid)
@@ -145,8 +144,8 @@ async def test_a_worker_whose_beat_fails_takes_no_work_and_gives_up_in_time(
         await eventually(is_dead)
         waiting = await desk.submit()
         assert (await desk.job(waiting)).state.status is Status.QUEUED
-        at_work.coordinator.beat = beat  # type: ignore[method-assign]
-        desk.doorbell.ring("control")
+        await transaction.rollback()
+        await locking.close()
         await desk.ends(waiting)
         await desk.cancel(job_id, grace_seconds=0)
         await desk.ends(job_id)

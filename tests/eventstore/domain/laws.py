@@ -195,6 +195,17 @@ def who_holds_a_job_is_known(history: JobHistory) -> None:
             assert step.after.worker_id is None
 
 
+def a_command_completes_only_once_it_runs(history: JobHistory) -> None:
+    """Without a recorded start only a handler's job completes: its end overtakes its start."""
+    for step in history.steps:
+        if any(isinstance(event, JobCompleted) for event in step.events):
+            assert step.before.submitted is not None
+            is_handlers = step.before.submitted.handler is not None
+            assert step.before.status == "running" or (
+                is_handlers and step.before.status == "claimed"
+            )
+
+
 def what_completed_is_recorded_as_it_was(history: JobHistory) -> None:
     """Exit code and result are the outcome's own."""
     for step in history.steps:
@@ -233,5 +244,6 @@ JOB_LAWS: Final[tuple[JobLaw, ...]] = (
     a_cancelled_job_never_starts_again,
     a_grace_only_gets_shorter,
     who_holds_a_job_is_known,
+    a_command_completes_only_once_it_runs,
     what_completed_is_recorded_as_it_was,
 )

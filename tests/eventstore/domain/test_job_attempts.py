@@ -13,6 +13,7 @@ from reactorcide.eventstore.domain.events import (
     JobReleased,
     JobRetryScheduled,
     JobStarted,
+    JobSubmitted,
     JobTimedOut,
 )
 from reactorcide.eventstore.domain.job import (
@@ -39,6 +40,7 @@ from reactorcide.tests.eventstore.domain.samples import (
     LOST,
     NOW,
     OTHER_WORKER_ID,
+    OWNER,
     QUEUED,
     STARTED,
     SUBMITTED,
@@ -133,7 +135,16 @@ def test_a_handlers_result_is_recorded() -> None:
     assert (state.status, state.exit_code) == (Status.COMPLETED, None)
 
 
-def test_what_never_started_cannot_complete() -> None:
+def test_a_handlers_end_may_overtake_its_start() -> None:
+    """It is over before its start was worth recording."""
+    submitted = JobSubmitted(user_id=OWNER, name="job", handler="mail.send")
+    completed = JobCompleted(attempt=1, exit_code=None, result=[1])
+    claimed = given(submitted, QUEUED, CLAIMED)
+    state = claimed.when(finish(Completed([1], None))).then(completed)
+    assert (state.status, state.result) == (Status.COMPLETED, "[1]")
+
+
+def test_a_command_that_never_started_cannot_complete() -> None:
     """A result without a start is a bug of the worker."""
     claimed = given(SUBMITTED, QUEUED, CLAIMED)
     assert claimed.when(finish(Completed())).refused(NotLegal).current_status == "claimed"

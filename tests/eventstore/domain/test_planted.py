@@ -139,7 +139,7 @@ def requeues_what_was_cancelled(state: JobState, command: JobCommand) -> tuple[J
 
 
 def completes_what_never_started(state: JobState, command: JobCommand) -> tuple[JobEvent, ...]:
-    """Forgets to ask the table."""
+    """Forgets that a command, unlike a handler, is known to have begun."""
     is_completed = isinstance(command, FinishAttempt) and isinstance(command.outcome, Completed)
     if is_completed and state.status is Status.CLAIMED:
         return decide(state._replace(status=Status.RUNNING), command)
@@ -192,7 +192,7 @@ DECIDED: Final[tuple[tuple[Decide, laws.JobLaw], ...]] = (
     (claims_too_early, laws.nothing_starts_before_its_time),
     (forgets_a_dependency, laws.nothing_starts_before_what_it_waits_for),
     (requeues_what_was_cancelled, laws.a_cancelled_job_never_starts_again),
-    (completes_what_never_started, laws.every_event_is_legal),
+    (completes_what_never_started, laws.a_command_completes_only_once_it_runs),
     (submits_twice, laws.every_event_is_legal),
 )
 

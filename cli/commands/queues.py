@@ -1,0 +1,27 @@
+"""`reactorcide queues`: how many jobs of each queue have not ended."""
+
+from typing import Any, Final
+
+import click
+
+from reactorcide.cli.client import Client
+from reactorcide.cli.options import client_command, output_option
+from reactorcide.cli.output import show_list
+
+COLUMNS: Final = ("queue_name", "submitted", "queued", "claimed", "running")
+
+
+@click.group()
+def queues() -> None:
+    """Count the jobs of each queue that have not ended."""
+
+
+@queues.command("list")
+@click.option("--limit", type=click.IntRange(1, 200), help="[default: 50]")
+@click.option("--offset", type=click.IntRange(min=0))
+@click.option("--cursor", help="The last page's next_cursor.")
+@output_option
+@client_command
+def list_queues(client: Client, output: str, **query: Any) -> None:
+    """List queues, by name (operator, auditor, admin)."""
+    show_list(output, client.get("/queues", query), "queues", COLUMNS)

@@ -1,0 +1,167 @@
+"""The statements of an append, put together from constants. Runs nothing.
+
+Every column of the log that an append fills has one parameter, `$1` … `$15`, whatever the
+statement; a projection's own follow. A statement takes what all events of a call share as one
+value, and the rest as arrays, one element per event: each array of an unnest costs time per
+event, and what a worker or a bulk submit writes shares most of it.
+
+    plain    one INSERT; events of a stream go in if the event before the first one is there.
+             A version that is taken refuses the whole statement: the careful one follows.
+    careful  the same for each stream by itself: the first event in, unless its version is
+             taken, and the others after it. Twice the work per event.
+    guarded  what is known to stand at its version because a row that says so was just taken
+             away or changed by the same statement: nothing is looked up in the log.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import starmap
+from typing import Final
+
+_COLUMNS_PART: Final = (
+    ("stream_id", "uuid"),
+    ("version", "int"),
+    ("event_id", "uuid"),
+    ("stream_type", "text"),
+    ("type", "text"),
+    ("schema_version", "smallint"),
+    ("data", "jsonb"),
+    ("actor_type", "text"),
+    ("actor_id", "uuid"),
+    ("token_id", "uuid"),
+    ("ip", "inet"),
+    ("user_agent", "text"),
+    ("request_id", "text"),
+    ("correlation_id", "uuid"),
+    ("causation_id", "uuid"),
+    ("expected_version", "int"),
+)
+_RECORDED: Final = len(_COLUMNS_PART) - 1
+_NUMBER: Final = {name: number for number, (name, _) in enumerate(_COLUMNS_PART, 1)}
+
+_TYPES: Final = dict(_COLUMNS_PART)
+FIRST_OF_GUARD: Final = len(_COLUMNS_PART)
+"""The number of the first parameter that is a guard's own."""
+
+KEYS: Final = ("stream_id", "version", "event_id")
+EVERYTHING: Final = tuple(name for name, _ in _COLUMNS_PART)
+"""Each event has values of its own."""
+ONE_CONTEXT: Final = (*KEYS, "stream_type", "type", "schema_version", "data", "expected_version")
+"""One actor and one request wrote them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """How a projection's rows tell that streams stand at their expected versions.
+
+    `standing` is a statement over `incoming` (stream_id, version, event_id, data, and what
+    `columns` adds) that takes or changes the rows that say `version - 1`, and returns all columns
+    of `incoming` beside the row's own that `rows` needs. `rows` follows as with InlineRows and
+    reads `standing`.
+    """
+
+    standing: str
+    rows: str
+    columns: tuple[tuple[str, str], ...] = ()
+    """What `incoming` has beside, names and types; they are `$16`, `$17` … Values that concern
+    all streams follow them."""
+
+
+def _value(name: str, kind: str, each: tuple[str, ...]) -> str:
+    return name if name in each else f"${_NUMBER[name]}::{kind}"
+
+
+def _incoming(each: tuple[str, ...]) -> str:
+    """Return the unnest of what differs from event to event."""
+    arrays = [f"${_NUMBER[name]}::{_TYPES[name]}[]" for name in each]
+    return f"unnest({', '.join(arrays)}) AS i ({', '.join(each)})"
+
+
+_INSERT_PART: Final = (
+    "INSERT INTO events (" + ", ".join(name for name, _ in _COLUMNS_PART[:_RECORDED]) + ")\nSELECT "
+)
+_RETURNING_PART: Final = "\nRETURNING stream_id, version, position, recorded_at"
+_RESULT_PART: Final = "\nSELECT stream_id, version, position, recorded_at FROM first"
+
+# A scalar subquery, not a join: whatever the planner believes about the size of the log, it can
+# only be answered by one look into the unique index per event.
+_STANDS_PART: Final = """(expected_version = 0 OR (
+    SELECT 1 FROM events AS e
+    WHERE e.stream_id = i.stream_id AND e.version = i.expected_version
+) IS NOT NULL)"""
+
+
+@cache
+def plain(each: tuple[str, ...], rows: str) -> str:
+    """Return the statement that any taken version refuses as a whole."""
+    insert = (
+        _insert(each)
+        + "\nFROM "
+        + _incoming(each)
+        + "\nWHERE "
+        + _STANDS_PART
+        + "\nORDER BY stream_id, version"
+        + _RETURNING_PART
+    )
+    # A bare INSERT stays one: a CTE costs a tenth of a lone append.
+    return "WITH first AS (" + insert + ")" + rows + _RESULT_PART if rows else insert
+
+
+@cache
+def careful(rows: str) -> str:
+    """Return the statement that takes each stream by itself."""
+    return (
+        "WITH incoming AS MATERIALIZED (SELECT * FROM "
+        + _incoming(EVERYTHING)
+        + "),\nfirst AS ("
+        + _insert(EVERYTHING)
+        + "\nFROM incoming AS i\nWHERE version = expected_version + 1 AND "
+        + _STANDS_PART
+        + "\nORDER BY stream_id\nON CONFLICT (stream_id, version) DO NOTHING"
+        + _RETURNING_PART
+        + "),\nrest AS ("
+        + _insert(EVERYTHING)
+        + "\nFROM incoming\nWHERE version > expected_version + 1"
+        + "\n    AND (stream_id IN (SELECT stream_id FROM first)) IS TRUE"
+        + "\nORDER BY stream_id, version\n)"
+        + rows
+        + _RESULT_PART
+    )
+
+
+@cache
+def guarded(guard: Guard, same: frozenset[str]) -> str:
+    """Return the statement around a projection's guard; one event to each stream.
+
+    What is named in `same` has one value for all events, as `stream_id` and `event_id` never
+    have.
+    """
+    arrays, values = [], []
+    columns = [(name, _NUMBER[name], _TYPES[name]) for name in (*KEYS, "data")]
+    columns += [
+        (name, number, kind) for number, (name, kind) in enumerate(guard.columns, FIRST_OF_GUARD)
+    ]
+    for name, number, kind in columns:
+        if name in same:
+            values.append(f"${number}::{kind} AS {name}")
+        else:
+            arrays.append((name, f"${number}::{kind}[]"))
+    unnest = ", ".join(array for _, array in arrays)
+    names = ", ".join(name for name, _ in arrays)
+    selected = ", ".join((names, *values))
+    return (
+        f"WITH incoming AS (SELECT {selected} FROM unnest({unnest}) AS i ({names})),\nstanding AS ("
+        + guard.standing
+        + "),\nfirst AS ("
+        + _insert((*KEYS, "data"))
+        + "\nFROM standing"
+        + _RETURNING_PART
+        + ")"
+        + guard.rows
+        + _RESULT_PART
+    )
+
+
+def _insert(each: tuple[str, ...]) -> str:
+    values = starmap(lambda name, kind: _value(name, kind, each), _COLUMNS_PART[:_RECORDED])
+    return _INSERT_PART + ", ".join(values)

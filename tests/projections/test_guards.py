@@ -1,0 +1,168 @@
+"""What guards the appends of workers: rows of jobs, and what becomes of one that is not right."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import pytest
+
+from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.domain.job import (
+    JOB,
+    CancelJob,
+    ClaimJob,
+    Completed,
+    FinishAttempt,
+    JobCommand,
+    JobState,
+    StartJob,
+)
+from reactorcide.eventstore.handle import Change, decided
+from reactorcide.eventstore.record import SYSTEM, Append, Appended, AppendResult, Conflict
+from reactorcide.eventstore.store import GuardedRows, append, read_stream
+from reactorcide.projections import jobs
+from reactorcide.projections.projection import named
+from reactorcide.projections.verify import verify
+from reactorcide.tests.conftest import Connection
+from reactorcide.tests.eventstore.facts import an_append
+from reactorcide.tests.eventstore.waiting import until_blocked
+from reactorcide.tests.projections.journal import WORKER, Journal, now, row_of
+
+_CLAIM: Final = ClaimJob(WORKER, 15, now() + timedelta(hours=1))
+_COMPLETE: Final = FinishAttempt(1, Completed(), now(), 0)
+_FREQUENT: Final = (_CLAIM, StartJob(1), _COMPLETE)
+
+
+@pytest.fixture
+async def writer(database: Database) -> AsyncIterator[Connection]:
+    """A connection as a worker's appender has one."""
+    opened = await database.connect_writer()
+    yield opened
+    await opened.close()
+
+
+async def _decided(
+    connection: Connection, command: JobCommand, *job_ids: UUID
+) -> list[tuple[Append, Change[JobState]]]:
+    """Decide a command for jobs as they stand."""
+    units = []
+    for job_id in job_ids:
+        job = await jobs.get(connection, job_id)
+        assert job is not None
+        unit = decided(JOB, job.state, job.version, job_id, command, SYSTEM)
+        assert unit is not None
+        units.append(unit)
+    return units
+
+
+async def _append(
+    connection: Connection, units: list[tuple[Append, Change[JobState]]]
+) -> list[AppendResult]:
+    rows = jobs.rows([change for _, change in units])
+    return await append(connection, [one for one, _ in units], rows)
+
+
+async def _versions(connection: Connection, job_id: UUID) -> list[int]:
+    return [event.version for event in await read_stream(connection, job_id)]
+
+
+async def _is_as_the_log_has_it(database: Database) -> bool:
+    seen = await verify(database, named("jobs"), lambda _done, _total: None)
+    return seen.differences == ()
+
+
+async def test_what_workers_write_most_is_guarded(
+    database: Database, writer: Connection, connection: Connection
+) -> None:
+    """Claims, starts and ends of many jobs, from the first to the last; the rows are the fold's."""
+    journal = Journal(connection)
+    job_ids = [await journal.submit(name=f"job {nth}") for nth in range(3)]
+    for command in _FREQUENT:
+        units = await _decided(connection, command, *job_ids)
+        assert isinstance(jobs.rows([change for _, change in units]), GuardedRows)
+        results = await _append(writer, units)
+        assert all(isinstance(result, Appended) for result in results)
+    assert await _is_as_the_log_has_it(database)
+    for job_id in job_ids:
+        assert (await row_of(connection, job_id))["status"] == "completed"
+
+
+@pytest.mark.parametrize("off", [-1, 7])
+@pytest.mark.parametrize("nth", range(3))
+async def test_a_row_that_lies_does_not_decide(
+    database: Database, writer: Connection, connection: Connection, nth: int, off: int
+) -> None:
+    """Too low or too high: the log is asked, the append holds, and the row is right again.
+
+    But not for a claim: what its row refuses is somebody else's, and there are other jobs.
+    """
+    journal = Journal(connection)
+    job_ids = [await journal.submit() for _ in range(2)]
+    for command in _FREQUENT[:nth]:
+        await _append(writer, await _decided(connection, command, *job_ids))
+    units = await _decided(connection, _FREQUENT[nth], *job_ids)
+    await connection.execute(
+        "UPDATE jobs SET version = version + $2 WHERE job_id = $1", job_ids[1], off
+    )
+    results = await _append(writer, units)
+    assert isinstance(results[0], Appended)
+    if _FREQUENT[nth] is _CLAIM:
+        assert isinstance(results[1], Conflict)
+        assert len(await _versions(connection, job_ids[1])) == units[1][0].expected_version
+    else:
+        assert isinstance(results[1], Appended)
+        assert await _is_as_the_log_has_it(database)
+
+
+@pytest.mark.parametrize("nth", range(3))
+async def test_a_row_of_yesterday_gives_nobody_a_job(
+    writer: Connection, connection: Connection, nth: int
+) -> None:
+    """It says the version that a stale append expects: the log refuses, for that job alone."""
+    journal = Journal(connection)
+    job_ids = [await journal.submit() for _ in range(2)]
+    for command in _FREQUENT[:nth]:
+        await _append(writer, await _decided(connection, command, *job_ids))
+    stale = await _decided(connection, _FREQUENT[nth], *job_ids)
+    async with connection.transaction():  # the log goes on, and the row does not
+        (_, change) = stale[0]
+        await append(connection, [an_append(change.stream_id, change.version - 1)])
+    results = await _append(writer, stale)
+    assert isinstance(results[0], Conflict)
+    assert isinstance(results[1], Appended)
+    assert await _versions(connection, job_ids[0]) == list(range(1, change.version + 1))
+
+
+async def test_a_guarded_append_takes_row_by_row(
+    database: Database, writer: Connection, connection: Connection
+) -> None:
+    """While it waits for the first of two jobs, others change the second, and are not waited for.
+
+    So a ring, of one who has the row and waits for the log's index, and one who has the entry in
+    the index and waits for the row, takes two who are at the same job within microseconds.
+    """
+    journal = Journal(connection)
+    one, other = sorted([await journal.submit(), await journal.submit()])
+    for job_id in (one, other):
+        await journal.claim(job_id)
+    ends = await _decided(connection, _COMPLETE, one, other)
+    stop = await _decided(connection, CancelJob(), other)
+    third, canceller = await database.connect(), await database.connect_writer()
+    try:
+        in_the_way = third.transaction()
+        await in_the_way.start()
+        await append(third, [an_append(one, ends[0][0].expected_version)])
+        ending = asyncio.create_task(_append(writer, ends))
+        await until_blocked(connection, writer.get_server_pid())
+        (stopped,) = await _append(canceller, stop)
+        assert isinstance(stopped, Appended)
+        await in_the_way.rollback()
+        ended, late = await ending
+        assert isinstance(ended, Appended)
+        assert late == Conflict(other, stop[0][0].expected_version)
+    finally:
+        await third.close()
+        await canceller.close()
+    assert await _is_as_the_log_has_it(database)

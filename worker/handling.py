@@ -1,0 +1,312 @@
+"""Runs the attempts of jobs that name a handler, in the worker's own event loop.
+
+What many attempts have in common is done once for all of them: how they ended is reported in
+batches (whatever has ended while the last report was under way), and one look every few
+milliseconds finds those that run too long, or so long that their start should be told.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from time import monotonic
+from types import TracebackType
+from typing import Final, Self, assert_never
+
+import structlog
+
+from reactorcide.eventstore.domain.errors import CommandRejected
+from reactorcide.eventstore.domain.job import (
+    Cancelled,
+    Completed,
+    Failed,
+    Outcome,
+    Released,
+    TimedOut,
+)
+from reactorcide.worker.coordinator import (
+    AttemptKey,
+    ClaimedAttempt,
+    Coordinator,
+    CoordinatorUnavailable,
+    Report,
+)
+from reactorcide.worker.halt import HaltReason
+from reactorcide.worker.handler_attempt import call_handler
+from reactorcide.worker.handler_threads import HandlerThreads
+from reactorcide.worker.handlers import Handlers
+from reactorcide.worker.settings import WorkerSettings
+
+_LOOK_SECONDS: Final = 0.05
+_START_SECONDS: Final = 0.05
+"""A handler that has run so long is said to run; what ends sooner is not worth an event."""
+_PAUSE_SECONDS: Final = 0.2
+_TURNS: Final = 100
+_MOST_TASKS_AT_ONCE: Final = 32
+_UNREPORTED: Final = 2
+"""So many times as many attempts as there are slots may wait for their report."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Handling:
+    """An attempt whose handler runs, or whose outcome is not yet reported."""
+
+    __slots__ = ("claimed", "claimed_at", "is_started", "reason", "task")
+
+    def __init__(self, claimed: ClaimedAttempt, claimed_at: float) -> None:
+        self.claimed = claimed
+        self.claimed_at = claimed_at
+        self.is_started = False
+        """Its start is recorded."""
+        self.reason: HaltReason | None = None
+        self.task: asyncio.Task[None] | None = None
+        """Who works on it; None before and after."""
+
+    def ask(self, reason: HaltReason, grace_seconds: float) -> None:
+        """Cancel the handler; the greatest reason counts.
+
+        A grace of 0 cancels once more: a handler may hold back the first cancellation only.
+        """
+        is_new = self.reason is None
+        self.reason = reason if self.reason is None else max(self.reason, reason)
+        if self.task is not None and (is_new or grace_seconds == 0):
+            self.task.cancel()
+
+
+class Handlings:
+    """All that one worker handles; an async context manager that owns their tasks.
+
+    `ended` is called when an attempt no longer needs its slot, `reported` when its lease is no
+    longer needed either.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        coordinator: Coordinator,
+        handlers: Handlers,
+        ended: Callable[[], None],
+        reported: Callable[[AttemptKey], None],
+    ) -> None:
+        self._settings = settings
+        self._coordinator = coordinator
+        self._handlers = handlers
+        self._ended = ended
+        self._reported = reported
+        self._threads = HandlerThreads(settings.concurrency)
+        self._running: dict[AttemptKey, Handling] = {}
+        self._reports: list[tuple[Handling, Outcome]] = []
+        self._has_reports = asyncio.Event()
+        self._has_running = asyncio.Event()
+        self._waiting: deque[Handling] = deque()
+        self._spreading = 1
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def count(self) -> int:
+        """How many slots are taken: by what runs, and by what has long waited to be reported."""
+        waiting = len(self._reports) - self._settings.concurrency * _UNREPORTED
+        return len(self._running) + max(waiting, 0)
+
+    async def __aenter__(self) -> Self:
+        """Start to report and to look."""
+        self._tasks = {
+            asyncio.create_task(self._report_forever(), name="reports"),
+            asyncio.create_task(self._look_forever(), name="handler-times"),
+        }
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Cancel what still runs; nothing of that is reported."""
+        self._waiting.clear()
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.close()
+
+    def launch(self, claimed: ClaimedAttempt, claimed_at: float) -> Handling:
+        """Call the handler of an attempt, soon."""
+        handling = Handling(claimed, claimed_at)
+        self._running[claimed.key] = handling
+        self._waiting.append(handling)
+        if len(self._waiting) == 1:
+            self._has_running.set()
+            self._spread()
+        return handling
+
+    def _spread(self) -> None:
+        """Have a task take what waits, and another when that one has to wait for something.
+
+        To make a task takes longer than to run a handler that awaits nothing: a task goes on to
+        the next attempt when it is through with one.
+        """
+        if self._waiting:
+            for _ in range(min(len(self._waiting), self._spreading)):
+                task = asyncio.create_task(self._attend_to_waiting())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            self._spreading = min(self._spreading * 2, _MOST_TASKS_AT_ONCE)
+            asyncio.get_running_loop().call_soon(self._spread)
+        else:
+            self._spreading = 1
+
+    async def _attend_to_waiting(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  this is one
+        turns = 0
+        while self._waiting:
+            handling = self._waiting.popleft()
+            handling.task = task
+            await self._attend(handling)
+            handling.task = None
+            while task.cancelling():  # of that attempt, which is over
+                task.uncancel()
+            turns += 1
+            if turns % _TURNS == 0:
+                await asyncio.sleep(0)  # others want the loop as well
+
+    async def _attend(self, handling: Handling) -> None:
+        claimed = handling.claimed
+        outcome: Outcome | None
+        try:
+            if handling.reason is None:
+                outcome = await call_handler(
+                    claimed,
+                    self._handlers,
+                    self._coordinator,
+                    self._threads,
+                    self._settings.grace_seconds,
+                )
+                if handling.reason is not None:
+                    outcome = _late(handling, outcome)
+            else:  # asked to stop before it could begin
+                outcome = _halted(handling)
+        except asyncio.CancelledError:
+            if handling.reason is None:  # the worker itself is being stopped
+                raise
+            outcome = _halted(handling)
+        finally:
+            del self._running[claimed.key]
+            self._ended()
+        if outcome is None:
+            self._reported(claimed.key)
+            return
+        self._reports.append((handling, outcome))
+        self._has_reports.set()
+
+    # Reports
+
+    async def _report_forever(self) -> None:
+        """Report whatever has ended since the last report."""
+        while True:
+            await self._has_reports.wait()
+            self._has_reports.clear()
+            batch, self._reports = self._reports, []
+            await self._report(batch)
+            for handling, _ in batch:
+                self._reported(handling.claimed.key)
+            self._ended()
+
+    async def _report(self, batch: list[tuple[Handling, Outcome]]) -> None:
+        """Say how attempts ended, until it is heard; what is lost meanwhile is left out."""
+        while True:
+            reports = [
+                Report(handling.claimed.key, outcome)
+                for handling, outcome in batch
+                if handling.reason is not HaltReason.LOST
+            ]
+            try:
+                refused = await self._coordinator.finish_all(reports) if reports else {}
+            except CoordinatorUnavailable as error:
+                _log.warning("reports_delayed", attempts=len(reports), detail=error.detail)
+                await asyncio.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  jitter
+            except Exception:  # noqa: BLE001  the edge of attempts: their leases end by themselves
+                _log.exception("attempts_not_settled", attempts=len(reports))
+                return
+            else:
+                _tell(batch, refused)
+                return
+
+    # Times
+
+    async def _look_forever(self) -> None:
+        while True:
+            await self._has_running.wait()
+            await asyncio.sleep(_LOOK_SECONDS)
+            if not self._running:
+                self._has_running.clear()
+                continue
+            with contextlib.suppress(CoordinatorUnavailable):
+                await self._look(monotonic())
+
+    async def _look(self, now: float) -> None:
+        """Cancel what runs too long; say of what goes on running that it does."""
+        starting = []
+        for handling in self._running.values():
+            seconds = now - handling.claimed_at
+            if seconds > handling.claimed.submitted.timeout_seconds and handling.reason is None:
+                handling.ask(HaltReason.TIMEOUT, self._settings.grace_seconds)
+            if seconds > _START_SECONDS and not handling.is_started:
+                starting.append(handling)
+        if not starting:
+            return
+        await self._coordinator.start_all([one.claimed.key for one in starting])
+        for handling in starting:
+            handling.is_started = True
+
+
+def _halted(handling: Handling) -> Outcome | None:
+    """Return the outcome of a handler that was cancelled; None: there is nobody to tell."""
+    match handling.reason:
+        case HaltReason.DRAIN:
+            return Released("the worker stops")
+        case HaltReason.TIMEOUT:
+            limit = handling.claimed.submitted.timeout_seconds
+            return TimedOut(None, f"ran longer than {limit} s")
+        case HaltReason.CANCEL:
+            return Cancelled(None)
+        case HaltReason.LOST | None:
+            return None
+        case _:
+            assert_never(handling.reason)
+
+
+def _late(handling: Handling, outcome: Outcome) -> Outcome | None:
+    """Return what counts of a handler that ended by itself although it was asked to stop."""
+    if handling.reason in {HaltReason.TIMEOUT, HaltReason.LOST}:
+        return _halted(handling)
+    return outcome
+
+
+def _tell(
+    batch: list[tuple[Handling, Outcome]], refused: Mapping[AttemptKey, CommandRejected]
+) -> None:
+    """Write a line about each attempt that did not simply complete, and one about the others."""
+    completed = 0
+    for handling, outcome in batch:
+        key = handling.claimed.key
+        if key in refused:
+            error: str | None = f"refused: {refused[key].detail}"
+        elif isinstance(outcome, Completed):
+            completed += 1
+            continue
+        else:
+            error = outcome.error if isinstance(outcome, Failed | TimedOut) else None
+        _log.info(
+            "attempt_ended",
+            job_id=str(key.job_id),
+            attempt=key.attempt,
+            handler=handling.claimed.submitted.handler,
+            outcome=type(outcome).__name__.lower(),
+            error=error,
+        )
+    if completed:
+        _log.debug("attempts_completed", attempts=completed)

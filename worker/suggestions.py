@@ -1,0 +1,103 @@
+"""What the read table suggests to claim next, read ahead while a claim is under way.
+
+Reads only: the rules and the log decide.
+"""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from reactorcide.eventstore.database import Pool, database_errors
+from reactorcide.projections import jobs
+from reactorcide.projections.jobs import ALL, Job, Share
+from reactorcide.worker.claim_scan import ClaimScan
+from reactorcide.worker.coordinator import CoordinatorUnavailable
+from reactorcide.worker.direct_errors import our_errors
+from reactorcide.worker.settings import WorkerSettings
+
+_STALE_SECONDS: Final = 0.1
+
+
+class Suggestions:
+    """One worker's view of the queues; one `take` at a time."""
+
+    def __init__(self, read: Pool, settings: WorkerSettings, now: Callable[[], datetime]) -> None:
+        self.scan = ClaimScan()
+        self._read = read
+        self._queues = settings.queues
+        self._labels = json.dumps(dict(settings.labels))
+        self._now = now
+        self._ahead: asyncio.Task[list[Job]] | None = None
+        self._read_at = float("-inf")
+        self._is_end = False
+
+    async def take(self, slots: int) -> tuple[list[Job], bool]:
+        """Return up to `slots` jobs, best first, and whether there may be more.
+
+        If so, the next ones are being read when this returns.
+        """
+        found = await self._read_ahead(slots) or await self._look(slots)
+        has_more = not self._is_end
+        now = self._now().timestamp()
+        # From the top nothing is read ahead: what is being claimed still stands there.
+        if self.scan.after is not None and not self.scan.is_due(now):
+            reading = self._read_some(slots, self.scan.share(now))
+            self._ahead = asyncio.create_task(reading, name="suggestions")
+        return found, has_more
+
+    async def close(self) -> None:
+        """Read nothing any more."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
+    def forget(self) -> None:
+        """Begin from the top next time."""
+        self.scan.restart()
+        self._read_at = float("-inf")
+
+    async def _read_ahead(self, slots: int) -> list[Job]:
+        """Return what was read ahead, as much as there is room for, unless it is old."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return []
+        found: list[Job] = []
+        with contextlib.suppress(CoordinatorUnavailable):
+            found = await ahead
+        if time.monotonic() - self._read_at > _STALE_SECONDS:
+            self.scan.restart()
+            return []
+        if len(found) > slots:
+            found = found[:slots]
+            self._is_end = False
+            self.scan.after = found[-1].submitted.priority, found[-1].job_id
+        return found
+
+    async def _look(self, slots: int) -> list[Job]:
+        """Read what comes next; once more from the top, and all, where that is not much."""
+        now = self._now().timestamp()
+        if self.scan.is_due(now):
+            self.scan.restart()
+        share, is_from_top = self.scan.share(now), self.scan.after is None
+        found = await self._read_some(slots, share)
+        if len(found) < slots and not (is_from_top and share == ALL):
+            self.scan.restart()
+            found = await self._read_some(slots, ALL)
+        return found
+
+    async def _read_some(self, slots: int, share: Share) -> list[Job]:
+        began = self._read_at = time.monotonic()
+        with our_errors(), database_errors():
+            found = await jobs.claimable(
+                self._read, self._queues, self._labels, slots, share, self.scan.after
+            )
+        last = found[-1] if len(found) == slots else None
+        self._is_end = last is None and share == ALL
+        key = None if last is None else (last.submitted.priority, last.job_id)
+        self.scan.found(key, self._now().timestamp(), time.monotonic() - began)
+        return found
