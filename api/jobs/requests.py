@@ -241,8 +241,7 @@ class JobRequest(RequestModel):
         Nothing is looked at twice: what holds for a request holds for the fact.
         """
         fields: dict[str, Any] = {"user_id": user_id, **self.__dict__, **_FACTS_ALONE}
-        secret = frozenset(fields.pop("secret_env_vars"))
-        if secret:
+        if secret := frozenset(fields.pop("secret_env_vars")):
             values = self.job_env_vars
             fields["job_env_vars"] = {name: values[name] for name in values.keys() - secret}
             fields["sealed_env_vars"] = {name: seal(values[name], name) for name in sorted(secret)}

@@ -6,6 +6,7 @@ Everything of one call goes in together, in one statement. Answers nothing and r
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +14,8 @@ from reactorcide.api.errors import Flaw, invalid_input
 from reactorcide.eventstore.appender import Unit
 from reactorcide.eventstore.codec import encode
 from reactorcide.eventstore.database import Connection, Reader
-from reactorcide.eventstore.domain.events import JobSubmitted
+from reactorcide.eventstore.domain.decider import fold
+from reactorcide.eventstore.domain.events import JobEvent, JobSubmitted
 from reactorcide.eventstore.domain.job import JOB, JobState, Status, SubmitJob
 from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists
 from reactorcide.eventstore.ids import new_id, new_ids
@@ -144,16 +146,35 @@ def new_units(
     ids = iter(new_ids(2 * len(asked)))
     units: list[Unit[JobState]] = []
     for submitted, waits in zip(asked, waiting, strict=True):
-        job_id, state = new_id(), JOB.initial
-        events = JOB.decide(state, SubmitJob(submitted, now, waits))
-        for event in events:
-            state = JOB.evolve(state, event)
-        written = tuple(
-            [encode(event_id, event) for event, event_id in zip(events, ids, strict=False)]
-        )
+        if waits or submitted.run_at is not None:
+            events, state = _begun(submitted, now, waits=waits)
+        else:
+            others, usual = _usually_begun()
+            events, state = (submitted, *others), JobState(usual[0], submitted, *usual[2:])
+        job_id = new_id()
+        written = tuple([encode(next(ids), event) for event in events])
         append = Append(JOB.stream_type, job_id, 0, written, context)
         units.append((append, Change(job_id, len(events), state, events)))
     return units
+
+
+def _begun(
+    submitted: JobSubmitted, now: datetime, *, waits: bool
+) -> tuple[tuple[JobEvent, ...], JobState]:
+    """Return a new job's events, and its state after them."""
+    events = JOB.decide(JOB.initial, SubmitJob(submitted, now, waits))
+    return events, fold(JOB, events)
+
+
+@cache
+def _usually_begun() -> tuple[tuple[JobEvent, ...], JobState]:
+    """Return what follows the request of a job that nothing holds back, and a state after it.
+
+    The rules are asked once for all of these: they look at nothing else of a new job.
+    """
+    some = JobSubmitted(user_id=UUID(int=0), name="some")
+    events, state = _begun(some, datetime.now(UTC), waits=False)
+    return events[1:], state
 
 
 def _job_of(change: Change[JobState], result: AppendResult) -> Job:
