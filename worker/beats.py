@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Self, TypeAlias
 
+import structlog
+
 from reactorcide.worker.coordinator import AttemptKey, Beater, CoordinatorUnavailable
+
+_log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS: Final = 0.5
 _JOIN_SECONDS: Final = 5.0
@@ -105,4 +109,7 @@ class Beats:
                 held = await beater.beat(keys)
         except (CoordinatorUnavailable, TimeoutError) as error:
             return Beat(began, keys, None, str(error) or "no answer in time")
+        except Exception as error:  # noqa: BLE001  else a worker would lose all and not know
+            _log.exception("beat_broken")
+            return Beat(began, keys, None, f"{type(error).__name__}: {error}")
         return Beat(began, keys, held)

@@ -72,7 +72,9 @@ async def call_handler(
             await _send_last_words(attempt)
             raise
         outcome = _failed(attempt, error)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  the edge of an attempt, as `attempt`'s
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  the edge of an attempt, as `attempt`'s
         outcome = _failed(attempt, error)
     RUNNING.set(None)
     if attempt.job_log is not None:

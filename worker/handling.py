@@ -6,10 +6,9 @@ milliseconds finds those that run too long, or so long that their start should b
 """
 
 import asyncio
-import contextlib
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from types import TracebackType
 from typing import Final, Self, assert_never
@@ -41,6 +40,9 @@ from reactorcide.worker.settings import WorkerSettings
 _LOOK_SECONDS: Final = 0.05
 _START_SECONDS: Final = 0.05
 """A handler that has run so long is said to run; what ends sooner is not worth an event."""
+_AGAIN_SECONDS: Final = 0.5
+"""A handler that was cancelled has so long, without any grace, until it is cancelled again."""
+_LAST_CANCELLATIONS: Final = 10
 _PAUSE_SECONDS: Final = 0.2
 _TURNS: Final = 100
 _MOST_TASKS_AT_ONCE: Final = 32
@@ -53,7 +55,7 @@ _log = structlog.get_logger(__name__)
 class Handling:
     """An attempt whose handler runs, or whose outcome is not yet reported."""
 
-    __slots__ = ("claimed", "claimed_at", "is_started", "reason", "task")
+    __slots__ = ("again_at", "claimed", "claimed_at", "is_started", "reason", "task")
 
     def __init__(self, claimed: ClaimedAttempt, claimed_at: float) -> None:
         self.claimed = claimed
@@ -61,17 +63,28 @@ class Handling:
         self.is_started = False
         """Its start is recorded."""
         self.reason: HaltReason | None = None
+        self.again_at = float("inf")
+        """When to cancel it once more; by the monotonic clock."""
         self.task: asyncio.Task[None] | None = None
         """Who works on it; None before and after."""
 
     def ask(self, reason: HaltReason, grace_seconds: float) -> None:
-        """Cancel the handler; the greatest reason counts.
+        """Cancel the handler; the greatest reason and the earliest end of grace count.
 
-        A grace of 0 cancels once more: a handler may hold back the first cancellation only.
+        A grace of 0 cancels at once; in any case it is cancelled once more when its grace is
+        over, since a handler may hold back a cancellation, and two at once are one.
         """
         is_new = self.reason is None
         self.reason = reason if self.reason is None else max(self.reason, reason)
+        again_at = monotonic() + max(grace_seconds, _AGAIN_SECONDS)
+        self.again_at = min(self.again_at, again_at)
         if self.task is not None and (is_new or grace_seconds == 0):
+            self.task.cancel()
+
+    def ask_again(self) -> None:
+        """Cancel a handler whose grace is over."""
+        self.again_at = float("inf")
+        if self.task is not None:
             self.task.cancel()
 
 
@@ -103,6 +116,7 @@ class Handlings:
         self._waiting: deque[Handling] = deque()
         self._spreading = 1
         self._tasks: set[asyncio.Task[None]] = set()
+        self._starting: asyncio.Task[None] | None = None
 
     @property
     def count(self) -> int:
@@ -126,10 +140,7 @@ class Handlings:
     ) -> None:
         """Cancel what still runs; nothing of that is reported."""
         self._waiting.clear()
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(self._tasks)
         self._threads.close()
 
     def launch(self, claimed: ClaimedAttempt, claimed_at: float) -> Handling:
@@ -193,6 +204,10 @@ class Handlings:
             if handling.reason is None:  # the worker itself is being stopped
                 raise
             outcome = _halted(handling)
+        except Exception as error:  # noqa: BLE001  the edge of an attempt: its worker lives on
+            key = claimed.key
+            _log.exception("attempt_broken", job_id=str(key.job_id), attempt=key.attempt)
+            outcome = Failed(None, f"the worker failed: {type(error).__name__}")
         finally:
             del self._running[claimed.key]
             self._ended()
@@ -244,23 +259,49 @@ class Handlings:
             if not self._running:
                 self._has_running.clear()
                 continue
-            with contextlib.suppress(CoordinatorUnavailable):
-                await self._look(monotonic())
+            self._look(monotonic())
 
-    async def _look(self, now: float) -> None:
+    def _look(self, now: float) -> None:
         """Cancel what runs too long; say of what goes on running that it does."""
         starting = []
         for handling in self._running.values():
             seconds = now - handling.claimed_at
             if seconds > handling.claimed.submitted.timeout_seconds and handling.reason is None:
                 handling.ask(HaltReason.TIMEOUT, self._settings.grace_seconds)
+            elif now > handling.again_at:
+                handling.ask_again()
             if seconds > _START_SECONDS and not handling.is_started:
                 starting.append(handling)
-        if not starting:
-            return
-        await self._coordinator.start_all([one.claimed.key for one in starting])
+        # One at a time, and apart: times are kept while no start can be recorded.
+        if starting and self._starting is None:
+            self._starting = asyncio.create_task(self._start(starting), name="starts")
+            self._tasks.add(self._starting)
+            self._starting.add_done_callback(self._tasks.discard)
+
+    async def _start(self, starting: list[Handling]) -> None:
+        try:
+            await self._coordinator.start_all([one.claimed.key for one in starting])
+        except CoordinatorUnavailable:
+            return  # once more at the next look
+        except Exception:  # noqa: BLE001  they run all the same
+            _log.exception("starts_not_recorded", attempts=len(starting))
+        finally:
+            self._starting = None
         for handling in starting:
             handling.is_started = True
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they end, a handler may hold that back, or for a few seconds."""
+    left = set(tasks)
+    for _ in range(_LAST_CANCELLATIONS):
+        for task in left:
+            task.cancel()
+        if left:
+            ended, left = await asyncio.wait(left, timeout=_AGAIN_SECONDS)
+            await asyncio.gather(*ended, return_exceptions=True)
+    if left:
+        _log.warning("handlers_left_behind", count=len(left))
 
 
 def _halted(handling: Handling) -> Outcome | None:
