@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from reactorcide.eventstore.codec import (
@@ -34,7 +35,14 @@ from reactorcide.eventstore.record import SYSTEM, Append, RecordedEvent
 from reactorcide.eventstore.store import append, read_stream
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.domain.samples import OWNER
-from reactorcide.tests.eventstore.domain.strategies import json_values
+from reactorcide.tests.eventstore.domain.strategies import (
+    History,
+    job_histories,
+    json_values,
+    token_histories,
+    user_histories,
+    worker_histories,
+)
 from reactorcide.tests.eventstore.recorded import a_recorded
 
 GOLDEN: Final = Path(__file__).parent / "golden"
@@ -217,6 +225,35 @@ def test_json_inside_of_an_event_stays_as_it_is(value: JsonValue) -> None:
         kept = encode(new_id(), event)
         assert decode(a_recorded(kept.type, kept.schema_version, kept.data)) == event
         assert json.loads(kept.data).get("args" if "handler" in kept.data else "result") == value
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.one_of(job_histories(), token_histories(), user_histories(), worker_histories()))
+def test_every_event_is_read_as_it_was_written(history: History[Any, Any, Any]) -> None:
+    """What is left out is what is at its default, and what is shown of it is all but None."""
+    for event in history.events:
+        kept = encode(new_id(), event)
+        recorded = a_recorded(kept.type, kept.schema_version, kept.data)
+        assert decode(recorded) == event
+        data, fields = json.loads(kept.data), type(event).model_fields
+        for name, field in fields.items():
+            is_default = not field.is_required() and getattr(event, name) == field.get_default()
+            assert (name in data) is not is_default
+        everything = json.loads(event.model_dump_json())
+        shown = whole(recorded)
+        assert shown.items() <= everything.items()
+        assert {name for name in fields if name not in shown} <= {
+            name for name, value in everything.items() if value is None
+        }
+
+
+def test_a_request_is_shown_in_full() -> None:
+    """With every default that is not None, though hardly anything of it is recorded."""
+    kept = encode(new_id(), JobSubmitted(user_id=OWNER, name="job", job_command="true"))
+    assert json.loads(kept.data) == {"user_id": str(OWNER), "name": "job", "job_command": "true"}
+    shown = whole(a_recorded(kept.type, kept.schema_version, kept.data))
+    assert (shown["labels"], shown["priority"], shown["queue_name"]) == ({}, 0, "default")
+    assert None not in shown.values()
 
 
 def test_what_a_command_records_did_not_change() -> None:

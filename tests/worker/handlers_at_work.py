@@ -15,6 +15,9 @@ from reactorcide.worker.handlers import Attempt, handler
 GO: Final = threading.Event()
 """Lets the handlers that wait in a thread, or hold the event loop, go on."""
 
+CALLED: Final[list[Any]] = []
+"""The args of those that keep a record, in the order of their calls."""
+
 _log = structlog.get_logger("app")
 
 
@@ -125,6 +128,46 @@ async def forever(_args: Any) -> None:
         await asyncio.get_running_loop().create_future()
     finally:
         _log.info("cleaning up")
+
+
+@handler("test.recorded")
+async def recorded(args: Any) -> None:
+    """Keep a record, at the beginning, and give way to others."""
+    CALLED.append(args)
+    await asyncio.sleep(0)
+
+
+@handler("test.until")
+async def until(args: Any) -> Any:
+    """Wait until all may go on, and let others have the loop meanwhile."""
+    CALLED.append(args)
+    while not GO.is_set():  # noqa: ASYNC110  it is set from other threads and loops
+        await asyncio.sleep(0.005)
+    return args
+
+
+@handler("test.deaf")
+async def deaf(_args: Any) -> None:
+    """Hold back the first cancellation, and obey the second."""
+    CALLED.append("called")
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError:
+        CALLED.append("cancelled")
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        CALLED.append("cancelled again")
+
+
+@handler("test.raise_base")
+async def raise_base(_args: Any) -> None:
+    """Raise what most would not catch."""
+    raise Escaping
+
+
+class Escaping(BaseException):
+    """Is no Exception."""
 
 
 @handler("test.polite")

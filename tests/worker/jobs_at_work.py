@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from reactorcide.eventstore import store
 from reactorcide.eventstore.appender import Appender
 from reactorcide.eventstore.codec import decode
@@ -31,6 +33,7 @@ from reactorcide.projections import jobs, log_chunks
 from reactorcide.projections.jobs import Job
 from reactorcide.projections.log_chunks import Part
 from reactorcide.worker.direct import DirectCoordinator, open_coordinator
+from reactorcide.worker.handlers import NO_HANDLERS, Handlers
 from reactorcide.worker.process_runner import ProcessRunner
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.worker import Worker
@@ -53,6 +56,11 @@ class Desk:
     async def submit(self, job_command: str = "true", *, rings: bool = True, **fields: Any) -> UUID:
         """Submit one job and ring for it."""
         (job_id,) = await self.submit_many([request(job_command, **fields)], rings=rings)
+        return job_id
+
+    async def call(self, handler: str, args: JsonValue = None, **fields: Any) -> UUID:
+        """Submit one job for a handler and ring for it."""
+        (job_id,) = await self.submit_many([call_of(handler, args, **fields)])
         return job_id
 
     async def submit_many(
@@ -151,6 +159,11 @@ def request(job_command: str = "true", **fields: Any) -> JobSubmitted:
     return JobSubmitted(user_id=OWNER, name="a job", job_command=job_command, **fields)
 
 
+def call_of(handler: str, args: JsonValue = None, **fields: Any) -> JobSubmitted:
+    """Return a request for a job that names a handler."""
+    return JobSubmitted(user_id=OWNER, name="a call", handler=handler, args=args, **fields)
+
+
 def settings_for(folder: Path, **changes: Any) -> WorkerSettings:
     """Return settings with short waits where a test would have to wait for them."""
     return replace(WorkerSettings("tester", folder / "workspaces", grace_seconds=1.0), **changes)
@@ -178,10 +191,13 @@ class AtWork:
 
 
 @asynccontextmanager
-async def working(database: Database, settings: WorkerSettings) -> AsyncIterator[AtWork]:
+async def working(
+    database: Database, settings: WorkerSettings, handlers: Handlers = NO_HANDLERS
+) -> AsyncIterator[AtWork]:
     """Let a worker work during the block; it drains at the end."""
     async with open_coordinator(settings, database, SEALER) as coordinator:
-        worker, stop = Worker(settings, coordinator, ProcessRunner()), asyncio.Event()
+        worker = Worker(settings, coordinator, ProcessRunner(), handlers)
+        stop = asyncio.Event()
         task = asyncio.create_task(worker.run(stop))
         try:
             yield AtWork(worker, coordinator, stop, task)
