@@ -133,7 +133,7 @@ COMPLETE: Final = Guard(
 )
 
 
-def rows(changes: Sequence[Change[JobState]]) -> Rows:
+def rows(changes: Sequence[Change[JobState]]) -> Rows:  # noqa: PLR0911  one for each kind
     """Return what the append of these changes writes, in their order: rows of `jobs`.
 
     A claim opens the attempt's lease; what ends the attempt closes it. What workers write most,
@@ -145,8 +145,11 @@ def rows(changes: Sequence[Change[JobState]]) -> Rows:
     if len(kinds) > 1:
         return _any_rows(changes)
     match kinds.pop():
-        case "submitted":
-            return _submitted_rows(changes)
+        case Status.QUEUED:
+            return InlineRows(SQL["inline_queued"], _new_rows(changes))
+        case Status.SUBMITTED:
+            times = [change.state.available_at for change in changes]
+            return InlineRows(SQL["inline_waiting"], (*_new_rows(changes), times))
         case "claimed":
             return _claimed_rows(changes)
         case "started":
@@ -161,7 +164,7 @@ def kind_of(change: Change[JobState]) -> str | None:
     """Say which of the frequent changes this is, None for any other."""
     events, state = change.events, change.state
     if change.version == len(events):
-        return "submitted" if not state.attempt and state.status in _WAITING else None
+        return state.status if not state.attempt and state.status in _WAITING else None
     return _FREQUENT.get(type(events[0])) if len(events) == 1 else None
 
 
@@ -206,19 +209,10 @@ def _any_rows(changes: Sequence[Change[JobState]]) -> InlineRows:
     )
 
 
-def _submitted_rows(changes: Sequence[Change[JobState]]) -> InlineRows:
-    """Return the same rows as above, by a fifth of its parameters: each costs microseconds."""
-    written = [
-        (
-            change.stream_id,
-            change.version,
-            change.state.status,
-            change.state.available_at,
-            *_constant(change.state),
-        )
-        for change in changes
-    ]
-    return InlineRows(SQL["inline_submitted"], tuple(_columns(written, 11)))
+def _new_rows(changes: Sequence[Change[JobState]]) -> tuple[list[Any], ...]:
+    """Return the arrays of jobs just submitted: few, since each costs microseconds."""
+    written = [(change.stream_id, change.version, *_constant(change.state)) for change in changes]
+    return tuple(_columns(written, 9))
 
 
 def _columns(values: Sequence[tuple[Any, ...]], width: int) -> Iterable[list[Any]]:

@@ -87,28 +87,51 @@ counted AS (
     GROUP BY queue_name, status HAVING sum(jobs) <> 0
 )
 
--- name: inline_submitted  the rows of jobs just submitted, which is all that most appends write
+-- name: inline_waiting  the rows of jobs just submitted that wait for something
 , new_jobs AS (
-    INSERT INTO jobs (
+    INSERT INTO jobs_waiting (
         job_id, version, status, available_at, user_id, name, source_type, queue_name, priority,
         unique_key, labels, attempt, failures, lost_leases, created_at, updated_at
     )
     SELECT
-        job_id, version, status, available_at, user_id, name, source_type, queue_name, priority,
-        unique_key, labels, 0, 0, 0, now(), now()
+        job_id, version, 'submitted', available_at, user_id, name, source_type, queue_name,
+        priority, unique_key, labels, 0, 0, 0, now(), now()
     FROM unnest(
-        $17::uuid[], $18::int[], $19::text[], $20::timestamptz[], $21::uuid[], $22::text[],
-        $23::text[], $24::text[], $25::int[], $26::text[], $27::jsonb[]
+        $17::uuid[], $18::int[], $19::uuid[], $20::text[], $21::text[], $22::text[], $23::int[],
+        $24::text[], $25::jsonb[], $26::timestamptz[]
     ) AS n (
-        job_id, version, status, available_at, user_id, name,
-        source_type, queue_name, priority, unique_key, labels
+        job_id, version, user_id, name, source_type, queue_name, priority, unique_key, labels,
+        available_at
     )
     WHERE (n.job_id IN (SELECT stream_id FROM first)) IS TRUE
-    RETURNING queue_name, status
+    RETURNING queue_name
 ),
 counted AS (
     INSERT INTO queue_changes (queue_name, status, jobs)
-    SELECT queue_name, status, count(*) FROM new_jobs GROUP BY queue_name, status
+    SELECT queue_name, 'submitted', count(*) FROM new_jobs GROUP BY queue_name
+)
+
+-- name: inline_queued  the rows of jobs just submitted that may run, which is what most appends write
+, new_jobs AS (
+    INSERT INTO jobs_ready (
+        job_id, version, status, user_id, name, source_type, queue_name, priority,
+        unique_key, labels, attempt, failures, lost_leases, created_at, updated_at
+    )
+    SELECT
+        job_id, version, 'queued', user_id, name, source_type, queue_name, priority,
+        unique_key, labels, 0, 0, 0, now(), now()
+    FROM unnest(
+        $17::uuid[], $18::int[], $19::uuid[], $20::text[], $21::text[], $22::text[], $23::int[],
+        $24::text[], $25::jsonb[]
+    ) AS n (
+        job_id, version, user_id, name, source_type, queue_name, priority, unique_key, labels
+    )
+    WHERE (n.job_id IN (SELECT stream_id FROM first)) IS TRUE
+    RETURNING queue_name
+),
+counted AS (
+    INSERT INTO queue_changes (queue_name, status, jobs)
+    SELECT queue_name, 'queued', count(*) FROM new_jobs GROUP BY queue_name
 )
 
 -- name: claim_standing  take the jobs that are queued at the version expected
