@@ -51,7 +51,9 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
         pool = await database.create_pool(0, settings.pool_size)
         stack.push_async_callback(pool.close)
         connections = settings.appender_connections
-        appender = await stack.enter_async_context(Appender(database, jobs.rows, connections))
+        appender = await stack.enter_async_context(
+            Appender(database, jobs.rows, connections, jobs.kind_of)
+        )
         doorbell = await stack.enter_async_context(Doorbell(database))
         uses = await stack.enter_async_context(TokenUses(pool))
         await stack.enter_async_context(Upkeep(pool, appender, doorbell))
