@@ -130,7 +130,8 @@ async def test_a_job_costs_no_more_than_it_did(server_uri: str) -> None:
     assert submitted.dead == 0
     assert submitted.wal_bytes <= WAL_OF_A_SUBMIT
     # Two events and two rows; the row left two partitions.
-    assert drained.transactions <= 3.6
+    # A look ahead that was made 0.1 s too early is made again.
+    assert drained.transactions <= 4.1
     assert drained.inserted <= 4.05
     assert drained.dead <= 2.05
     assert drained.wal_bytes <= WAL_OF_A_DRAIN
