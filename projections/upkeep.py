@@ -39,6 +39,7 @@ _SETTLING_SECONDS: Final = 0.1
 _PRUNE_SECONDS: Final = 600.0
 _NOTES: Final = 5000
 _NOTES_BATCHES: Final = 20
+_EFFORT: Final = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -57,15 +58,38 @@ class Kept:
         return bool(self.queued or self.cancelled or self.expired)
 
 
-async def upkeep(read: Reader, write: AppendDoor[JobState]) -> Kept:
+class Effort:
+    """Spends at most a tenth of the time on one thing, however long that takes.
+
+    What looks for something walks over what is gone but not yet vacuumed, and where somebody
+    keeps the vacuum from it that is more each minute: then it is looked for less often.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._not_before: dict[str, float] = {}
+
+    async def spend(self, thing: str, work: Callable[[], Awaitable[int]]) -> int:
+        """Do the work and return what it did; do nothing and return 0 if it is too early."""
+        began = self._clock()
+        if began < self._not_before.get(thing, began):
+            return 0
+        done = await work()
+        ended = self._clock()
+        self._not_before[thing] = ended + (ended - began) * _EFFORT
+        return done
+
+
+async def upkeep(read: Reader, write: AppendDoor[JobState], effort: Effort | None = None) -> Kept:
     """Queue what is due, cancel what waits in vain, expire lost leases: all there is now.
 
-    Raises DatabaseError.
+    Lost leases may be left to a later call with the same `effort`. Raises DatabaseError.
     """
+    spent = effort or Effort()
     return Kept(
         queued=await _keep(read, write, _due),
         cancelled=await _keep(read, write, _blocked),
-        expired=await _keep(read, write, _lost),
+        expired=await spent.spend("lost", lambda: _keep(read, write, _lost)),
     )
 
 
@@ -146,6 +170,7 @@ class Upkeep:
         self._doorbell = doorbell
         self._task: asyncio.Task[None] | None = None
         self._pruned_at = time.monotonic()
+        self._effort = Effort()
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -177,13 +202,13 @@ class Upkeep:
 
     async def _pass(self) -> float:
         """Make one pass, ring for what it made; return how many seconds the next may wait."""
-        kept = await upkeep(self._pool, self._write)
+        kept = await upkeep(self._pool, self._write, self._effort)
         if kept.queued or kept.expired:
             self._doorbell.ring("jobs")
         if kept:
             self._doorbell.ring("events")
             _log.info("upkeep_done", **asdict(kept))
-        await add_up(self._pool)
+        await self._effort.spend("add_up", lambda: add_up(self._pool))
         with database_errors():
             await self._prune()
             due_at = await jobs.next_due_at(self._pool)

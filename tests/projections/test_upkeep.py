@@ -20,7 +20,7 @@ from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import TransactionDoor
 from reactorcide.eventstore.store import read_stream
 from reactorcide.projections import jobs
-from reactorcide.projections.upkeep import Kept, Upkeep, upkeep
+from reactorcide.projections.upkeep import Effort, Kept, Upkeep, upkeep
 from reactorcide.tests.projections.journal import Journal, now, row_of
 
 NOTHING: Final = Kept(0, 0, 0)
@@ -161,6 +161,40 @@ async def test_several_at_once_do_each_thing_once(
         types = [event.type for event in await read_stream(connection, job_id)]
         assert types.count("job.lease_expired") <= 1
         assert (await row_of(connection, job_id))["status"] == "queued"
+
+
+async def test_what_takes_long_is_done_less_often() -> None:
+    """Ten times as long as it took, nothing more is spent on it; on other things it is."""
+    clock = iter((0.0, 1.0, 10.9, 10.9, 10.9, 11.0, 11.0, 11.0, 11.0)).__next__
+    effort = Effort(clock)
+
+    async def one() -> int:
+        return 1
+
+    assert await effort.spend("slow", one) == 1  # from 0 to 1
+    assert await effort.spend("slow", one) == 0
+    assert await effort.spend("other", one) == 1
+    assert await effort.spend("slow", one) == 1  # from 11 on
+    assert await effort.spend("slow", one) == 1  # it took no time at all
+
+
+async def test_a_dear_look_for_lost_leases_holds_up_nothing_else(connection: Connection) -> None:
+    """The lease is left to a later pass; what is due is queued, and so is a dependent."""
+    journal = Journal(connection)
+    lost = await journal.submit()
+    await journal.claim(lost)
+    await connection.execute(_LOSE_LEASES)
+    clock = iter((0.0, 1.0, 2.0, 12.0, 12.0)).__next__
+    effort = Effort(clock)
+    assert await upkeep(connection, journal.door, effort) == Kept(0, 0, 1)  # from 0 to 1
+    await journal.claim(lost)
+    await connection.execute(_LOSE_LEASES)
+    base = await journal.submit()
+    await journal.submit(depends_on=(base,), waits=True)
+    await journal.finish(base)
+    await connection.execute(_LOSE_LEASES)
+    assert await upkeep(connection, journal.door, effort) == Kept(1, 0, 0)
+    assert await upkeep(connection, journal.door, effort) == Kept(0, 0, 1)
 
 
 async def test_the_task_notices_by_itself(database: Database, connection: Connection) -> None:
