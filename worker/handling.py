@@ -6,86 +6,39 @@ milliseconds finds those that run too long, or so long that their start should b
 """
 
 import asyncio
-import random
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from time import monotonic
 from types import TracebackType
-from typing import Final, Self, assert_never
+from typing import Final, Self
 
 import structlog
 
-from reactorcide.eventstore.domain.errors import CommandRejected
-from reactorcide.eventstore.domain.job import (
-    Cancelled,
-    Completed,
-    Failed,
-    Outcome,
-    Released,
-    TimedOut,
-)
+from reactorcide.eventstore.domain.job import Failed, Outcome
 from reactorcide.worker.coordinator import (
     AttemptKey,
     ClaimedAttempt,
     Coordinator,
     CoordinatorUnavailable,
-    Report,
 )
 from reactorcide.worker.halt import HaltReason
+from reactorcide.worker.handled import AGAIN_SECONDS, Handling, halted, late
 from reactorcide.worker.handler_attempt import call_handler
 from reactorcide.worker.handler_threads import HandlerThreads
 from reactorcide.worker.handlers import Handlers
+from reactorcide.worker.reporting import Reports
 from reactorcide.worker.settings import WorkerSettings
 
 _LOOK_SECONDS: Final = 0.05
 _START_SECONDS: Final = 0.05
 """A handler that has run so long is said to run; what ends sooner is not worth an event."""
-_AGAIN_SECONDS: Final = 0.5
-"""A handler that was cancelled has so long, without any grace, until it is cancelled again."""
 _LAST_CANCELLATIONS: Final = 10
-_PAUSE_SECONDS: Final = 0.2
 _TURNS: Final = 100
 _MOST_TASKS_AT_ONCE: Final = 32
 _UNREPORTED: Final = 2
 """So many times as many attempts as there are slots may wait for their report."""
 
 _log = structlog.get_logger(__name__)
-
-
-class Handling:
-    """An attempt whose handler runs, or whose outcome is not yet reported."""
-
-    __slots__ = ("again_at", "claimed", "claimed_at", "is_started", "reason", "task")
-
-    def __init__(self, claimed: ClaimedAttempt, claimed_at: float) -> None:
-        self.claimed = claimed
-        self.claimed_at = claimed_at
-        self.is_started = False
-        """Its start is recorded."""
-        self.reason: HaltReason | None = None
-        self.again_at = float("inf")
-        """When to cancel it once more; by the monotonic clock."""
-        self.task: asyncio.Task[None] | None = None
-        """Who works on it; None before and after."""
-
-    def ask(self, reason: HaltReason, grace_seconds: float) -> None:
-        """Cancel the handler; the greatest reason and the earliest end of grace count.
-
-        A grace of 0 cancels at once; in any case it is cancelled once more when its grace is
-        over, since a handler may hold back a cancellation, and two at once are one.
-        """
-        is_new = self.reason is None
-        self.reason = reason if self.reason is None else max(self.reason, reason)
-        again_at = monotonic() + max(grace_seconds, _AGAIN_SECONDS)
-        self.again_at = min(self.again_at, again_at)
-        if self.task is not None and (is_new or grace_seconds == 0):
-            self.task.cancel()
-
-    def ask_again(self) -> None:
-        """Cancel a handler whose grace is over."""
-        self.again_at = float("inf")
-        if self.task is not None:
-            self.task.cancel()
 
 
 class Handlings:
@@ -110,8 +63,7 @@ class Handlings:
         self._reported = reported
         self._threads = HandlerThreads(settings.concurrency)
         self._running: dict[AttemptKey, Handling] = {}
-        self._reports: list[tuple[Handling, Outcome]] = []
-        self._has_reports = asyncio.Event()
+        self._reports = Reports(coordinator, reported)
         self._has_running = asyncio.Event()
         self._waiting: deque[Handling] = deque()
         self._spreading = 1
@@ -121,13 +73,13 @@ class Handlings:
     @property
     def count(self) -> int:
         """How many slots are taken: by what runs, and by what has long waited to be reported."""
-        waiting = len(self._reports) - self._settings.concurrency * _UNREPORTED
+        waiting = self._reports.count - self._settings.concurrency * _UNREPORTED
         return len(self._running) + max(waiting, 0)
 
     async def __aenter__(self) -> Self:
         """Start to report and to look."""
         self._tasks = {
-            asyncio.create_task(self._report_forever(), name="reports"),
+            asyncio.create_task(self._reports.report_forever(self._ended), name="reports"),
             asyncio.create_task(self._look_forever(), name="handler-times"),
         }
         return self
@@ -197,13 +149,13 @@ class Handlings:
                     self._settings.grace_seconds,
                 )
                 if handling.reason is not None:
-                    outcome = _late(handling, outcome)
+                    outcome = late(handling, outcome)
             else:  # asked to stop before it could begin
-                outcome = _halted(handling)
+                outcome = halted(handling)
         except asyncio.CancelledError:
             if handling.reason is None:  # the worker itself is being stopped
                 raise
-            outcome = _halted(handling)
+            outcome = halted(handling)
         except Exception as error:  # noqa: BLE001  the edge of an attempt: its worker lives on
             key = claimed.key
             _log.exception("attempt_broken", job_id=str(key.job_id), attempt=key.attempt)
@@ -214,41 +166,7 @@ class Handlings:
         if outcome is None:
             self._reported(claimed.key)
             return
-        self._reports.append((handling, outcome))
-        self._has_reports.set()
-
-    # Reports
-
-    async def _report_forever(self) -> None:
-        """Report whatever has ended since the last report."""
-        while True:
-            await self._has_reports.wait()
-            self._has_reports.clear()
-            batch, self._reports = self._reports, []
-            await self._report(batch)
-            for handling, _ in batch:
-                self._reported(handling.claimed.key)
-            self._ended()
-
-    async def _report(self, batch: list[tuple[Handling, Outcome]]) -> None:
-        """Say how attempts ended, until it is heard; what is lost meanwhile is left out."""
-        while True:
-            reports = [
-                Report(handling.claimed.key, outcome)
-                for handling, outcome in batch
-                if handling.reason is not HaltReason.LOST
-            ]
-            try:
-                refused = await self._coordinator.finish_all(reports) if reports else {}
-            except CoordinatorUnavailable as error:
-                _log.warning("reports_delayed", attempts=len(reports), detail=error.detail)
-                await asyncio.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  jitter
-            except Exception:  # noqa: BLE001  the edge of attempts: their leases end by themselves
-                _log.exception("attempts_not_settled", attempts=len(reports))
-                return
-            else:
-                _tell(batch, refused)
-                return
+        self._reports.add(handling, outcome)
 
     # Times
 
@@ -298,56 +216,7 @@ async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in left:
             task.cancel()
         if left:
-            ended, left = await asyncio.wait(left, timeout=_AGAIN_SECONDS)
+            ended, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
             await asyncio.gather(*ended, return_exceptions=True)
     if left:
         _log.warning("handlers_left_behind", count=len(left))
-
-
-def _halted(handling: Handling) -> Outcome | None:
-    """Return the outcome of a handler that was cancelled; None: there is nobody to tell."""
-    match handling.reason:
-        case HaltReason.DRAIN:
-            return Released("the worker stops")
-        case HaltReason.TIMEOUT:
-            limit = handling.claimed.submitted.timeout_seconds
-            return TimedOut(None, f"ran longer than {limit} s")
-        case HaltReason.CANCEL:
-            return Cancelled(None)
-        case HaltReason.LOST | None:
-            return None
-        case _:
-            assert_never(handling.reason)
-
-
-def _late(handling: Handling, outcome: Outcome) -> Outcome | None:
-    """Return what counts of a handler that ended by itself although it was asked to stop."""
-    if handling.reason in {HaltReason.TIMEOUT, HaltReason.LOST}:
-        return _halted(handling)
-    return outcome
-
-
-def _tell(
-    batch: list[tuple[Handling, Outcome]], refused: Mapping[AttemptKey, CommandRejected]
-) -> None:
-    """Write a line about each attempt that did not simply complete, and one about the others."""
-    completed = 0
-    for handling, outcome in batch:
-        key = handling.claimed.key
-        if key in refused:
-            error: str | None = f"refused: {refused[key].detail}"
-        elif isinstance(outcome, Completed):
-            completed += 1
-            continue
-        else:
-            error = outcome.error if isinstance(outcome, Failed | TimedOut) else None
-        _log.info(
-            "attempt_ended",
-            job_id=str(key.job_id),
-            attempt=key.attempt,
-            handler=handling.claimed.submitted.handler,
-            outcome=type(outcome).__name__.lower(),
-            error=error,
-        )
-    if completed:
-        _log.debug("attempts_completed", attempts=completed)
