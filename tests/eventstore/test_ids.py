@@ -42,8 +42,8 @@ def test_they_tell_the_millisecond_they_were_made_in() -> None:
     before = time.time_ns() // 1_000_000
     found = new_ids(100)
     after = time.time_ns() // 1_000_000
-    assert len({milliseconds_of(one) for one in found}) == 1
-    assert before <= milliseconds_of(found[0]) <= after
+    assert before <= milliseconds_of(found[0]) <= milliseconds_of(found[-1]) <= after + 1
+    assert found == sorted(found)
     assert abs(milliseconds_of(new_id()) - milliseconds_of(found[0])) < 10_000
 
 
@@ -58,12 +58,9 @@ def test_those_of_a_later_millisecond_come_later() -> None:
 
 
 def test_their_random_bits_are_random() -> None:
-    """Each of the 74 is set about half of the time."""
+    """Each of the last 32 is set about half of the time; a counter stands before them."""
     found = new_ids(4096)
-    fixed = (0xF << 76) | (0x3 << 62)
-    for bit in range(80):
-        if fixed >> bit & 1:
-            continue
+    for bit in range(32):
         share = sum(one.int >> bit & 1 for one in found) / len(found)
         assert 0.4 < share < 0.6, f"bit {bit}"
 
