@@ -13,6 +13,7 @@ event, and what a worker or a bulk submit writes shares most of it.
              away or changed by the same statement: nothing is looked up in the log.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from itertools import starmap
@@ -47,7 +48,9 @@ KEYS: Final = ("stream_id", "version", "event_id")
 EVERYTHING: Final = tuple(name for name, _ in _COLUMNS_PART)
 """Each event has values of its own."""
 ONE_CONTEXT: Final = (*KEYS, "stream_type", "type", "schema_version", "data", "expected_version")
-"""One actor and one request wrote them all."""
+"""One actor and one request wrote them all; what else they share may be left out as well."""
+FIRST_OF_ROWS: Final = len(_COLUMNS_PART) + 1
+"""The number of the first parameter of InlineRows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +86,34 @@ _INSERT_PART: Final = (
 _RETURNING_PART: Final = "\nRETURNING stream_id, version, position, recorded_at"
 _RESULT_PART: Final = "\nSELECT stream_id, version, position, recorded_at FROM first"
 
-# A scalar subquery, not a join: whatever the planner believes about the size of the log, it can
-# only be answered by one look into the unique index per event.
-_STANDS_PART: Final = """(expected_version = 0 OR (
-    SELECT 1 FROM events AS e
-    WHERE e.stream_id = i.stream_id AND e.version = i.expected_version
-) IS NOT NULL)"""
+
+def _stands(each: tuple[str, ...]) -> str:
+    """Return the condition that the event before the first new one is there.
+
+    A scalar subquery, not a join: whatever the planner believes about the size of the log, it
+    can only be answered by one look into the unique index per event.
+    """
+    expected = _value("expected_version", "int", each)
+    return (
+        f"({expected} = 0 OR (\n    SELECT 1 FROM events AS e"
+        f"\n    WHERE e.stream_id = i.stream_id AND e.version = {expected}\n) IS NOT NULL)"
+    )
+
+
+def narrowed(columns: Iterable[tuple[str, int, str]], same: frozenset[str]) -> str:
+    """Return a query of rows from parameters: each column's name, its number and its type.
+
+    Those in `same` have one value for all rows; at least one has not.
+    """
+    arrays, values = [], []
+    for name, number, kind in columns:
+        if name in same:
+            values.append(f"${number}::{kind} AS {name}")
+        else:
+            arrays.append((name, f"${number}::{kind}[]"))
+    names = ", ".join(name for name, _ in arrays)
+    unnest = ", ".join(array for _, array in arrays)
+    return f"SELECT {', '.join((names, *values))} FROM unnest({unnest}) AS i ({names})"
 
 
 @cache
@@ -99,7 +124,7 @@ def plain(each: tuple[str, ...], rows: str) -> str:
         + "\nFROM "
         + _incoming(each)
         + "\nWHERE "
-        + _STANDS_PART
+        + _stands(each)
         + "\nORDER BY stream_id, version"
         + _RETURNING_PART
     )
@@ -116,7 +141,7 @@ def careful(rows: str) -> str:
         + "),\nfirst AS ("
         + _insert(EVERYTHING)
         + "\nFROM incoming AS i\nWHERE version = expected_version + 1 AND "
-        + _STANDS_PART
+        + _stands(EVERYTHING)
         + "\nORDER BY stream_id\nON CONFLICT (stream_id, version) DO NOTHING"
         + _RETURNING_PART
         + "),\nrest AS ("
@@ -136,21 +161,14 @@ def guarded(guard: Guard, same: frozenset[str]) -> str:
     What is named in `same` has one value for all events, as `stream_id` and `event_id` never
     have.
     """
-    arrays, values = [], []
     columns = [(name, _NUMBER[name], _TYPES[name]) for name in (*KEYS, "data")]
     columns += [
         (name, number, kind) for number, (name, kind) in enumerate(guard.columns, FIRST_OF_GUARD)
     ]
-    for name, number, kind in columns:
-        if name in same:
-            values.append(f"${number}::{kind} AS {name}")
-        else:
-            arrays.append((name, f"${number}::{kind}[]"))
-    unnest = ", ".join(array for _, array in arrays)
-    names = ", ".join(name for name, _ in arrays)
-    selected = ", ".join((names, *values))
     return (
-        f"WITH incoming AS (SELECT {selected} FROM unnest({unnest}) AS i ({names})),\nstanding AS ("
+        "WITH incoming AS ("
+        + narrowed(columns, same)
+        + "),\nstanding AS ("
         + guard.standing
         + "),\nfirst AS ("
         + _insert((*KEYS, "data"))

@@ -23,7 +23,7 @@ streams stand where they are expected (`Guard`), instead of a look into the log.
 say no, the careful statement asks the log after all: the log decides.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
@@ -215,8 +215,8 @@ async def _plainly(
     """Insert all; a taken version raises UniqueViolationError."""
     context = appends[0].context
     if all(append.context is context for append in appends):
-        sql = append_sql.plain(append_sql.ONE_CONTEXT, rows.sql)
-        arguments = _with_one_context(appends, context)
+        each, arguments = _with_one_context(appends, context)
+        sql = append_sql.plain(each, rows.sql)
     else:
         sql = append_sql.plain(append_sql.EVERYTHING, rows.sql)
         arguments = _with_everything(appends)
@@ -244,10 +244,7 @@ async def _guarded(
     }
     extra = len(rows.guard.columns)
     columns |= zip((name for name, _ in rows.guard.columns), rows.arguments[:extra], strict=True)
-    # An array costs time for each element, and what a worker writes is mostly all the same.
-    same = frozenset(
-        name for name, values in columns.items() if values.count(values[0]) == len(values)
-    )
+    same = same_in(columns)
     version, data, *others = (
         values[0] if name in same else values for name, values in columns.items()
     )
@@ -304,12 +301,29 @@ def _with_everything(appends: Sequence[Append]) -> tuple[tuple[Any, ...], ...]:
     return tuple(zip(*rows, strict=True))
 
 
-def _with_one_context(appends: Sequence[Append], context: Context) -> tuple[Any, ...]:
-    """Turn appends into eight arrays, one element per event, and the values of the context."""
+def _with_one_context(
+    appends: Sequence[Append], context: Context
+) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """Turn appends into arrays, one element per event, and what is the same for all of them.
+
+    An array costs time for each element, and to be one.
+    """
     rows = [
         (stream_id, version + nth, event_id, stream_type, kind, schema_version, data, version)
         for stream_type, stream_id, version, events, _ in appends
         for nth, (event_id, kind, schema_version, data) in enumerate(events, 1)
     ]
-    *arrays, expected = zip(*rows, strict=True)
-    return (*arrays, *_context_columns(context), expected)
+    columns = dict(zip(append_sql.ONE_CONTEXT, zip(*rows, strict=True), strict=True))
+    same = same_in(columns, append_sql.KEYS)
+    *values, expected = (values[0] if name in same else values for name, values in columns.items())
+    each = tuple(name for name in append_sql.ONE_CONTEXT if name not in same)
+    return each, (*values, *_context_columns(context), expected)
+
+
+def same_in(columns: Mapping[str, Sequence[Any]], keys: Container[str] = ()) -> frozenset[str]:
+    """Return the columns, but for the keys, that have one value for all rows."""
+    return frozenset(
+        name
+        for name, values in columns.items()
+        if name not in keys and values.count(values[0]) == len(values)
+    )

@@ -10,13 +10,14 @@ No rule lives here: what may happen is said by `reactorcide.eventstore.domain.jo
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
 from pydantic_core import to_json
 
-from reactorcide.eventstore.append_sql import Guard
+from reactorcide.eventstore.append_sql import FIRST_OF_ROWS, Guard, narrowed
 from reactorcide.eventstore.codec import Encoded, decode
 from reactorcide.eventstore.database import Reader
 from reactorcide.eventstore.domain.events import (
@@ -39,7 +40,7 @@ from reactorcide.eventstore.domain.job import (
 )
 from reactorcide.eventstore.handle import Change, Handled
 from reactorcide.eventstore.record import RecordedEvent, new
-from reactorcide.eventstore.store import GuardedRows, InlineRows, Rows
+from reactorcide.eventstore.store import GuardedRows, InlineRows, Rows, same_in
 from reactorcide.projections import folding
 from reactorcide.projections.folding import Fact
 from reactorcide.projections.sql import statements
@@ -146,10 +147,9 @@ def rows(changes: Sequence[Change[JobState]]) -> Rows:  # noqa: PLR0911  one for
         return _any_rows(changes)
     match kinds.pop():
         case Status.QUEUED:
-            return InlineRows(SQL["inline_queued"], _new_rows(changes))
+            return _new_rows("into_ready", changes)
         case Status.SUBMITTED:
-            times = [change.state.available_at for change in changes]
-            return InlineRows(SQL["inline_waiting"], (*_new_rows(changes), times))
+            return _new_rows("into_waiting", changes)
         case "claimed":
             return _claimed_rows(changes)
         case "started":
@@ -209,10 +209,39 @@ def _any_rows(changes: Sequence[Change[JobState]]) -> InlineRows:
     )
 
 
-def _new_rows(changes: Sequence[Change[JobState]]) -> tuple[list[Any], ...]:
-    """Return the arrays of jobs just submitted: few, since each costs microseconds."""
-    written = [(change.stream_id, change.version, *_constant(change.state)) for change in changes]
-    return tuple(_columns(written, 9))
+NEW_COLUMNS: Final = (
+    *(("job_id", "uuid"), ("version", "int"), ("user_id", "uuid"), ("name", "text")),
+    *(("source_type", "text"), ("queue_name", "text"), ("priority", "int")),
+    *(("unique_key", "text"), ("labels", "jsonb"), ("available_at", "timestamptz")),
+)
+
+
+def _new_rows(place: str, changes: Sequence[Change[JobState]]) -> InlineRows:
+    """Return the rows of jobs just submitted; what all of them have in common is sent once."""
+    written = [
+        (
+            change.stream_id,
+            change.version,
+            *_constant(change.state),
+            change.state.available_at,
+        )
+        for change in changes
+    ]
+    names = [name for name, _ in NEW_COLUMNS]
+    columns = dict(zip(names, zip(*written, strict=True), strict=True))
+    if place == "into_ready":
+        del columns["available_at"]
+    same = same_in(columns, ("job_id",))
+    arguments = (values[0] if name in same else values for name, values in columns.items())
+    return InlineRows(new_rows_sql(place, same), tuple(arguments))
+
+
+@cache
+def new_rows_sql(place: str, same: frozenset[str]) -> str:
+    """Return the fragment that puts new jobs into a place; see `append_sql.narrowed`."""
+    columns = NEW_COLUMNS if place == "into_waiting" else NEW_COLUMNS[:-1]
+    numbered = [(name, nth, kind) for nth, (name, kind) in enumerate(columns, FIRST_OF_ROWS)]
+    return ", new_rows AS (" + narrowed(numbered, same) + ")" + SQL[place]
 
 
 def _columns(values: Sequence[tuple[Any, ...]], width: int) -> Iterable[list[Any]]:

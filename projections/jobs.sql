@@ -87,7 +87,7 @@ counted AS (
     GROUP BY queue_name, status HAVING sum(jobs) <> 0
 )
 
--- name: inline_waiting  the rows of jobs just submitted that wait for something
+-- name: into_waiting  jobs just submitted that wait for something
 , new_jobs AS (
     INSERT INTO jobs_waiting (
         job_id, version, status, available_at, user_id, name, source_type, queue_name, priority,
@@ -96,13 +96,7 @@ counted AS (
     SELECT
         job_id, version, 'submitted', available_at, user_id, name, source_type, queue_name,
         priority, unique_key, labels, 0, 0, 0, now(), now()
-    FROM unnest(
-        $17::uuid[], $18::int[], $19::uuid[], $20::text[], $21::text[], $22::text[], $23::int[],
-        $24::text[], $25::jsonb[], $26::timestamptz[]
-    ) AS n (
-        job_id, version, user_id, name, source_type, queue_name, priority, unique_key, labels,
-        available_at
-    )
+    FROM new_rows AS n
     WHERE (n.job_id IN (SELECT stream_id FROM first)) IS TRUE
     RETURNING queue_name
 ),
@@ -111,7 +105,7 @@ counted AS (
     SELECT queue_name, 'submitted', count(*) FROM new_jobs GROUP BY queue_name
 )
 
--- name: inline_queued  the rows of jobs just submitted that may run, which is what most appends write
+-- name: into_ready  jobs just submitted that may run, which is what most appends write
 , new_jobs AS (
     INSERT INTO jobs_ready (
         job_id, version, status, user_id, name, source_type, queue_name, priority,
@@ -120,12 +114,7 @@ counted AS (
     SELECT
         job_id, version, 'queued', user_id, name, source_type, queue_name, priority,
         unique_key, labels, 0, 0, 0, now(), now()
-    FROM unnest(
-        $17::uuid[], $18::int[], $19::uuid[], $20::text[], $21::text[], $22::text[], $23::int[],
-        $24::text[], $25::jsonb[]
-    ) AS n (
-        job_id, version, user_id, name, source_type, queue_name, priority, unique_key, labels
-    )
+    FROM new_rows AS n
     WHERE (n.job_id IN (SELECT stream_id FROM first)) IS TRUE
     RETURNING queue_name
 ),

@@ -21,6 +21,7 @@ from reactorcide import eventstore, projections
 from reactorcide.eventstore import append_sql
 from reactorcide.eventstore.append_sql import Guard
 from reactorcide.eventstore.database import Database
+from reactorcide.projections import jobs
 from reactorcide.tests.conftest import Connection
 
 STATEMENT: Final = re.compile(
@@ -61,15 +62,30 @@ def guards() -> Iterator[tuple[str, Guard]]:
 ALL: Final = dict(texts())
 GUARDS: Final = dict(guards())
 OF_GUARDS: Final = frozenset(text for g in GUARDS.values() for text in (g.standing, g.rows))
-FRAGMENTS: Final = {
-    name: text for name, text in ALL.items() if FRAGMENT.match(text) and text not in OF_GUARDS
+NEW_JOBS: Final = {
+    f"new jobs {place}, same {' '.join(sorted(same))}": jobs.new_rows_sql(place, same)
+    for place in ("into_ready", "into_waiting")
+    for same in map(
+        frozenset,
+        (
+            (),
+            *((name,) for name, _ in jobs.NEW_COLUMNS[1:-1]),
+            {name for name, _ in jobs.NEW_COLUMNS[1:]},
+        ),
+    )
 }
+FRAGMENTS: Final = {
+    name: text
+    for name, text in ALL.items()
+    if FRAGMENT.match(text) and text not in OF_GUARDS and "FROM new_rows" not in text
+} | NEW_JOBS
 ROWS: Final = {"no rows": ""} | FRAGMENTS
 PLAIN: Final = {
     f"plain append, {profile}, to {name}": append_sql.plain(each, rows)
     for name, rows in ROWS.items()
     for profile, each in (
         ("one context", append_sql.ONE_CONTEXT),
+        ("one context, all alike", append_sql.KEYS),
         ("everything", append_sql.EVERYTHING),
     )
 }
