@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -89,11 +89,9 @@ class Worker:
         self._reading: asyncio.Task[bytes] | None = None
 
     async def ready(self) -> None:
-        """Start it and wait until it stands at its gate, where it has one."""
-        if self._system.worker_words is not None:
-            return
+        """Start it and wait until it stands at its gate."""
         request = json.dumps({"kind": "work", "uri": self._uri})
-        started = await self._start(*self._system.words, request)
+        started = await self._start(self._system.worker_words or (*self._system.words, request))
         line = b""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_READY_SECONDS):
@@ -106,9 +104,7 @@ class Worker:
 
     async def go(self) -> None:
         """Let it work."""
-        if self._system.worker_words is not None:
-            await self._start(*self._system.worker_words)
-        elif self._started is not None:
+        if self._started is not None:
             _sink(self._started.stdin).write(b"go\n")
 
     def check(self) -> None:
@@ -142,11 +138,10 @@ class Worker:
         if self._reading is not None:
             await self._reading
 
-    async def _start(self, *words: str) -> Process:
+    async def _start(self, words: Sequence[str]) -> Process:
         with self._errors.open("wb") as errors:
-            stdout = DEVNULL if self._system.worker_words is not None else PIPE
             self._started = await asyncio.create_subprocess_exec(
-                *words, env=self._env, stdin=PIPE, stdout=stdout, stderr=errors
+                *words, env=self._env, stdin=PIPE, stdout=PIPE, stderr=errors
             )
         return self._started
 

@@ -38,7 +38,7 @@ def section(run: Run) -> str:
     turns = len({figure.turn for figure in run.figures})
     settings = "\n".join(f"- {system.name}: {system.settings}" for system in run.systems)
     day = f"{datetime.now(UTC):%Y-%m-%d}"
-    return f"""`make bench-peers`, {day}, medians of {turns} interleaved rounds.
+    return f"""`make bench-peers`, {day}, medians of interleaved rounds: {turns}.
 On {run.settings}.
 
 ![The figures as bars](peers.svg)

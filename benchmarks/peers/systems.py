@@ -25,7 +25,7 @@ class System:
 
     `words` run its program, which takes a request. `drain_jobs` is what a drain begins with in
     the first round. `is_open` asks its database whether any job has not ended. `worker_words`:
-    a worker that is not its program, hence no gate: it works as soon as it is up.
+    a worker that is not its program, and is told to end by a signal.
     """
 
     name: str
@@ -78,7 +78,7 @@ def _node(name: str, settings: str, drain_jobs: int, is_open: str) -> System:
 
 
 def _ours() -> System:
-    concurrency = "100"
+    concurrency = "1000"
     handlers = f"{_PACKAGE}.noop_handlers"
     options = ("--concurrency", concurrency, "--queue", "default")
     command = str(Path(sys.executable).parent / "reactorcide")
