@@ -1,8 +1,9 @@
 """Run measurements, one after the other: `python -m reactorcide.benchmarks [NAME ...]`.
 
-Each runs in an interpreter of its own and prints one JSON line; they are passed through and, with
-`--write`, become the tables of docs/performance.md. BENCH_ROUNDS and BENCH_SECONDS make a run
-shorter or longer, BENCH_DB_URI takes a server that is there.
+Without names all run but `pressure`, which takes an hour. Each runs in an interpreter of its own
+and prints one JSON line; they are passed through and, with `--write`, become the tables of
+docs/performance.md. BENCH_ROUNDS and BENCH_SECONDS make a run shorter or longer, BENCH_DB_URI
+takes a server that is there.
 """
 
 import json
@@ -25,15 +26,18 @@ MEASUREMENTS: Final = (
     "memory",
     "scale",
     "wal",
+    "pressure",
 )
+_LONG: Final = frozenset({"pressure"})
 _PAGE: Final = Path(__file__).parent.parent / "docs" / "performance.md"
 _BEGIN: Final = "<!-- figures:begin -->"
 _END: Final = "<!-- figures:end -->"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the named measurements, or all; 1 when one failed."""
-    wanted = [word for word in arguments if not word.startswith("-")] or list(MEASUREMENTS)
+    """Run the named measurements, or all that are short; 1 when one failed."""
+    named = [word for word in arguments if not word.startswith("-")]
+    wanted = named or [name for name in MEASUREMENTS if name not in _LONG]
     unknown = sorted(set(wanted) - set(MEASUREMENTS))
     if unknown:
         sys.stderr.write(f"no such measurement: {', '.join(unknown)}; there are: ")
