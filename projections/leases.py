@@ -11,21 +11,25 @@ from uuid import UUID
 
 from reactorcide.eventstore.database import Reader
 
-# Rows are locked in the order of their ids, as everybody does who locks several.
+# Rows are locked in the order in which they are asked for, that of their ids, as everybody does
+# who locks several. Each is looked up by its key: of a partition that was empty when the planner
+# was told of it, it would rather walk the whole index, dead rows and all.
 _BEAT: Final = """
 WITH heard AS (
     INSERT INTO worker_beats (worker_id, beat_at) VALUES ($1, now())
     ON CONFLICT (worker_id) DO UPDATE SET beat_at = excluded.beat_at
 ),
 held AS MATERIALIZED (
-    SELECT j.job_id, j.attempt, j.cancel_grace_seconds FROM jobs_held AS j
-    JOIN unnest($2::uuid[], $3::int[]) AS a (job_id, attempt) USING (job_id, attempt)
-    WHERE j.worker_id = $1
-    ORDER BY j.job_id FOR UPDATE OF j
+    SELECT j.job_id, j.attempt, j.cancel_grace_seconds
+    FROM unnest($2::uuid[], $3::int[]) AS a (job_id, attempt)
+    CROSS JOIN LATERAL (
+        SELECT * FROM jobs_held
+        WHERE job_id = a.job_id AND attempt = a.attempt AND worker_id = $1 FOR UPDATE
+    ) AS j
 ),
 renewed AS (
-    UPDATE jobs_held AS j SET lease_until = now() + $4::float8 * interval '1 second'
-    FROM held WHERE j.job_id = held.job_id
+    UPDATE jobs_held SET lease_until = now() + $4::float8 * interval '1 second'
+    WHERE job_id = ANY (ARRAY(SELECT job_id FROM held))
 )
 SELECT job_id, attempt, cancel_grace_seconds, NULL::bigint AS rank, NULL::bigint AS alive FROM held
 UNION ALL

@@ -35,7 +35,7 @@ class DirectBeater:
         """Renew leases by the database's clock, in one statement."""
         with our_errors(), database_errors():
             if self._connection is None or self._connection.is_closed():
-                self._connection = await self._database.connect(jit="off")
+                self._connection = await self._database.connect_writer()
             beaten = await leases.beat(self._connection, self._worker_id, keys, self._lease_seconds)
         self._know(beaten.rank, beaten.alive)
         return {AttemptKey(*key): grace_seconds for key, grace_seconds in beaten.held.items()}

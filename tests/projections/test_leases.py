@@ -120,3 +120,16 @@ async def test_beats_and_lost_leases_never_deadlock(
         await asyncio.gather(*[other.close() for other in (*beating, appending)])
     lost = await connection.fetch("SELECT lost_leases FROM jobs")
     assert {row[0] for row in lost} == {2}
+
+
+async def test_a_beat_looks_up_what_it_renews_by_its_key(database: Database) -> None:
+    """Also when the planner has last seen nobody hold anything: dead rows are not walked over."""
+    beating = await database.connect_writer()
+    try:
+        await beating.execute("PREPARE beat AS " + leases._BEAT)  # noqa: SLF001  its plan is the claim
+        explained = await beating.fetch("EXPLAIN EXECUTE beat (NULL, '{}', '{}', 15)")
+    finally:
+        await beating.close()
+    plan = "\n".join(row[0] for row in explained)
+    assert "Index Cond: (job_id = a.job_id)" in plan
+    assert "Index Cond: (job_id = ANY " in plan
