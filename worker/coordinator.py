@@ -58,8 +58,6 @@ class Claim:
     attempts: tuple[ClaimedAttempt, ...]
     has_more: bool
     """Others were faster, or nothing less was asked for: ask again while slots are free."""
-    next_due_seconds: float | None
-    """When some waiting job's time comes; None: none is known of."""
 
 
 class Report(NamedTuple):
@@ -103,6 +101,10 @@ class Coordinator(Protocol):
 
     async def claim(self, slots: int) -> Claim:
         """Take up to `slots` jobs; each opens an attempt and its lease."""
+        ...
+
+    async def next_due_seconds(self) -> float | None:
+        """Return when some waiting job's time comes; None: none is known of."""
         ...
 
     async def open_secrets(self, claimed: ClaimedAttempt) -> Mapping[str, str]:

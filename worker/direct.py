@@ -127,12 +127,11 @@ class DirectCoordinator:
         """Let the table suggest jobs, and take those that nobody else took first."""
         found, has_more = await self._suggestions.take(slots)
         if not found:
-            return Claim((), has_more=False, next_due_seconds=await self._next_due_seconds())
+            return Claim((), has_more=False)
         taken, met_others = await self._take(found)
         if met_others:
             self._suggestions.scan.meet(self._now().timestamp())
-        has_more = has_more or met_others
-        return Claim(tuple(taken), has_more, None if has_more else await self._next_due_seconds())
+        return Claim(tuple(taken), has_more=has_more or met_others)
 
     async def open_secrets(self, claimed: ClaimedAttempt) -> Mapping[str, str]:
         """Open the sealed values with this worker's key."""
@@ -313,7 +312,8 @@ class DirectCoordinator:
             self._learn_time(handled.recorded_at)
         self._doors.doorbell.ring("events")
 
-    async def _next_due_seconds(self) -> float | None:
+    async def next_due_seconds(self) -> float | None:
+        """Ask the table, by the database's clock as far as it is known."""
         with our_errors(), database_errors():
             due_at = await jobs.next_due_at(self._doors.read)
         return None if due_at is None else (due_at - self._now()).total_seconds()

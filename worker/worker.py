@@ -142,7 +142,7 @@ class Worker:
                     claim = await self._claim(free)
                     self._launch(claim.attempts, tasks)
                     if not claim.has_more:
-                        await _first(stopped, self._wait_for_work(claim.next_due_seconds))
+                        await _first(stopped, self._wait_for_work())
         finally:
             stopped.cancel()
 
@@ -153,13 +153,17 @@ class Worker:
             if not self._claim_failed:
                 _log.warning("claim_failed", detail=error.detail)
             self._claim_failed = True
-            return Claim((), has_more=False, next_due_seconds=_RETRY_SECONDS)
+            return Claim((), has_more=False)
         self._claim_failed = False
         return claim
 
-    async def _wait_for_work(self, next_due_seconds: float | None) -> None:
+    async def _wait_for_work(self) -> None:
         """Wait for a ring; look anyway when something is due, or it was quiet for long."""
         limit = self._settings.poll_seconds * random.uniform(0.67, 1.67)  # noqa: S311  jitter
+        try:
+            next_due_seconds = await self._coordinator.next_due_seconds()
+        except CoordinatorUnavailable:
+            next_due_seconds = _RETRY_SECONDS
         if next_due_seconds is not None:
             limit = min(limit, max(next_due_seconds, 0) + random.uniform(0.001, 0.02))  # noqa: S311  jitter
         await self._coordinator.wait_for_work(limit)

@@ -63,16 +63,16 @@ async def test_a_worker_alone_claims_in_order(
         assert (await worker.claim(3)).attempts == ()
 
 
-async def test_a_claim_tells_when_the_next_job_is_due(
+async def test_it_is_told_when_the_next_job_is_due(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
     """So that a worker wakes in time without polling."""
     async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
-        assert (await worker.claim(1)).next_due_seconds is None
+        assert await worker.next_due_seconds() is None
         job_id = await desk.submit(max_attempts=2, retry_backoff_seconds=60)
         await desk.pool.execute(
             "UPDATE jobs SET available_at = now() + interval '60 s' WHERE job_id = $1", job_id
         )
-        due = (await worker.claim(1)).next_due_seconds
+        due = await worker.next_due_seconds()
         assert due is not None
         assert 50 < due <= 60
