@@ -31,7 +31,7 @@ from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists, 
 from reactorcide.eventstore.record import Appended, Context
 from reactorcide.eventstore.sealing import Sealer
 from reactorcide.eventstore.store import InlineRows, Rows
-from reactorcide.projections import jobs
+from reactorcide.projections import job_rows
 
 __all__ = ["JobFields", "JobRequest", "Refused", "Submitter", "submit_all_in", "submit_in"]
 
@@ -59,7 +59,7 @@ class Submitter:
         self._seal = _sealing(secret_key)
         self._context = _context_of(user_id)
         self._connections = connections
-        self._appender = Appender(self._database, jobs.rows, connections, jobs.kind_of)
+        self._appender = Appender(self._database, job_rows.rows, connections, job_rows.kind_of)
         self._doorbell = Doorbell(self._database, ())
         self._pool: Pool
         self._stack = AsyncExitStack()
@@ -142,7 +142,7 @@ class Submitter:
         submissions = _submissions(requests, self._user_id, self._seal, first)
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                door = TransactionDoor(connection, jobs.rows)
+                door = TransactionDoor(connection, job_rows.rows)
                 ids = await _submitted(connection, door, submissions, self._context)
         self._ring()
         return ids
@@ -237,7 +237,7 @@ def _submissions(
 
 def _rows_and_ring(changes: Sequence[Change[JobState]]) -> Rows:
     """Return the rows of new jobs, and the rings for who waits for them: no more round trips."""
-    rows = jobs.rows(changes)
+    rows = job_rows.rows(changes)
     assert isinstance(rows, InlineRows)  # noqa: S101  new jobs have no guard
     return InlineRows(rows.sql + _RINGS, rows.arguments)
 

@@ -16,7 +16,7 @@ from reactorcide.eventstore.database import Database, Pool
 from reactorcide.eventstore.domain.job import JobState
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.sealing import Sealer
-from reactorcide.projections import jobs
+from reactorcide.projections import job_rows
 from reactorcide.projections.upkeep import Upkeep
 
 
@@ -52,7 +52,7 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
         stack.push_async_callback(pool.close)
         connections = settings.appender_connections
         appender = await stack.enter_async_context(
-            Appender(database, jobs.rows, connections, jobs.kind_of)
+            Appender(database, job_rows.rows, connections, job_rows.kind_of)
         )
         doorbell = await stack.enter_async_context(Doorbell(database))
         uses = await stack.enter_async_context(TokenUses(pool))

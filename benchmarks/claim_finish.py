@@ -20,7 +20,7 @@ from reactorcide.eventstore.domain.job import JOB, Completed, SubmitJob
 from reactorcide.eventstore.handle import decided
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import SYSTEM
-from reactorcide.projections import jobs
+from reactorcide.projections import job_rows
 from reactorcide.worker.coordinator import ClaimedAttempt
 from reactorcide.worker.direct import DirectCoordinator, open_coordinator
 from reactorcide.worker.settings import WorkerSettings
@@ -76,7 +76,7 @@ async def fill(
     connection = await database.connect(role=False)
     now = await connection.fetchval("SELECT now()")
     await connection.close()
-    async with Appender(database, jobs.rows) as appender:
+    async with Appender(database, job_rows.rows) as appender:
         for start in range(0, count, 500):
             units = [
                 decided(

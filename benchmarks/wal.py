@@ -19,7 +19,7 @@ from reactorcide.eventstore.domain.job import JOB, Completed, SubmitJob
 from reactorcide.eventstore.handle import decided
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import SYSTEM
-from reactorcide.projections import jobs
+from reactorcide.projections import job_rows
 from reactorcide.worker.coordinator import Report
 from reactorcide.worker.direct import open_coordinator
 from reactorcide.worker.settings import WorkerSettings
@@ -42,7 +42,7 @@ async def _submit(database: Database, count: int) -> None:
     now = await connection.fetchval("SELECT now()")
     await connection.close()
     command = SubmitJob(submitted, now, waits=False)
-    async with Appender(database, jobs.rows, kind=jobs.kind_of) as appender:
+    async with Appender(database, job_rows.rows, kind=job_rows.kind_of) as appender:
         for _ in range(0, count, 500):
             units = [decided(JOB, JOB.initial, 0, new_id(), command, SYSTEM) for _ in range(500)]
             await appender.append([unit for unit in units if unit is not None])

@@ -1,54 +1,48 @@
-"""Table `jobs`: each job as it stands now. All its writes and all its queries.
+"""Table `jobs`: each job as it stands now, and what asks for single jobs.
 
 A row is the fold of the job's stream: the rules' state, and when things happened. It is
-written inside the append's statement (`rows`), with `now()`, which is the `recorded_at` of
-the same events; so a row equals what `fold` makes of the stream. Jobs of status `deleted`
-are kept for those that depend on them and are invisible to every reader.
+written inside the append's statement (see `job_rows`), with `now()`, which is the `recorded_at`
+of the same events; so a row equals what `fold` makes of the stream. Jobs of status `deleted`
+are kept for those that depend on them and are invisible to every reader. Pages of them are read
+by `job_lists`.
 
 No rule lives here: what may happen is said by `reactorcide.eventstore.domain.job`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
 from pydantic_core import to_json
 
-from reactorcide.eventstore.append_sql import FIRST_OF_ROWS, Guard, narrowed
 from reactorcide.eventstore.codec import Encoded, decode
 from reactorcide.eventstore.database import Reader
 from reactorcide.eventstore.domain.events import (
-    Event,
     JobCancelRequested,
     JobClaimed,
-    JobCompleted,
     JobEvent,
     JobStarted,
     JobSubmitted,
 )
 from reactorcide.eventstore.domain.job import (
     FINAL,
-    HELD,
     JOB,
     TRANSITIONS,
     JobState,
     Status,
     evolve,
 )
-from reactorcide.eventstore.handle import Change, Handled
+from reactorcide.eventstore.handle import Handled
 from reactorcide.eventstore.record import RecordedEvent, new
-from reactorcide.eventstore.store import GuardedRows, InlineRows, Rows, same_in
 from reactorcide.projections import folding
 from reactorcide.projections.folding import Fact
 from reactorcide.projections.sql import statements
 
 SQL: Final = statements(__file__)
 
-_WAITING: Final = frozenset({Status.SUBMITTED, Status.QUEUED})
-_ENDING: Final = frozenset(
+ENDING: Final = frozenset(
     kind for row in TRANSITIONS.values() for kind, status in row.items() if status in FINAL
 )
 
@@ -107,7 +101,7 @@ def folded(job_id: UUID, facts: Sequence[Fact[JobEvent]]) -> Job:
                 started_at = at
             case JobCancelRequested():
                 cancel_requested_at = cancel_requested_at or at
-            case _ if type(event) in _ENDING:
+            case _ if type(event) in ENDING:
                 completed_at = at
             case _:
                 pass
@@ -124,168 +118,12 @@ def folded(job_id: UUID, facts: Sequence[Fact[JobEvent]]) -> Job:
     )
 
 
-# The inline rows
-
-
-CLAIM: Final = Guard(SQL["claim_standing"], SQL["claim_rows"], (("attempt", "int"),))
-START: Final = Guard(SQL["start_standing"], SQL["start_rows"])
-COMPLETE: Final = Guard(
-    SQL["complete_standing"], SQL["complete_rows"], (("exit_code", "int"), ("result", "jsonb"))
-)
-
-
-def rows(changes: Sequence[Change[JobState]]) -> Rows:  # noqa: PLR0911  one for each kind
-    """Return what the append of these changes writes, in their order: rows of `jobs`.
-
-    A claim opens the attempt's lease; what ends the attempt closes it. What workers write most,
-    the claims, starts or completions of jobs that are there, is guarded by the rows themselves.
-    Several changes at once belong in the order of their ids, on a writer's connection: its plans
-    lock the rows in the order that they are given in.
-    """
-    kinds = {kind_of(change) for change in changes}
-    if len(kinds) > 1:
-        return _any_rows(changes)
-    match kinds.pop():
-        case Status.QUEUED:
-            return _new_rows("into_ready", changes)
-        case Status.SUBMITTED:
-            return _new_rows("into_waiting", changes)
-        case "claimed":
-            return _claimed_rows(changes)
-        case "started":
-            return GuardedRows(START, (), lambda: _any_rows(changes))
-        case "completed":
-            return _completed_rows(changes)
-        case _:
-            return _any_rows(changes)
-
-
-def kind_of(change: Change[JobState]) -> str | None:
-    """Say which of the frequent changes this is, None for any other."""
-    events, state = change.events, change.state
-    if change.version == len(events):
-        return state.status if not state.attempt and state.status in _WAITING else None
-    return _FREQUENT.get(type(events[0])) if len(events) == 1 else None
-
-
-_FREQUENT: Final[Mapping[type[Event], str]] = {
-    JobClaimed: "claimed",
-    JobStarted: "started",
-    JobCompleted: "completed",
-}
-
-
-def _claimed_rows(changes: Sequence[Change[JobState]]) -> Rows:
-    """Return the rows of claims; those of different workers are not written together."""
-    (first,) = changes[0].events
-    assert isinstance(first, JobClaimed)  # noqa: S101  as told by its kind
-    holder = first.worker_id, first.lease_seconds
-    attempts = []
-    for change in changes:
-        (event,) = change.events
-        if not isinstance(event, JobClaimed) or (event.worker_id, event.lease_seconds) != holder:
-            return _any_rows(changes)
-        attempts.append(event.attempt)
-    return GuardedRows(CLAIM, (attempts, *holder), lambda: _any_rows(changes), is_final=True)
-
-
-def _completed_rows(changes: Sequence[Change[JobState]]) -> Rows:
-    states = [change.state for change in changes]
-    exit_codes, results = [s.exit_code for s in states], [s.result for s in states]
-    return GuardedRows(COMPLETE, (exit_codes, results), lambda: _any_rows(changes))
-
-
-def _any_rows(changes: Sequence[Change[JobState]]) -> InlineRows:
-    """Return the rows of whatever changes."""
-    ordered = sorted(changes, key=lambda change: change.stream_id)  # as all who lock rows here
-    new = [change for change in ordered if change.version == len(change.events)]
-    old = [change for change in ordered if change.version != len(change.events)]
-    return InlineRows(
-        SQL["inline"],
-        (
-            *_columns([(*_mutable(change), *_constant(change.state)) for change in new], 24),
-            *_columns([_mutable(change) for change in old], 17),
-        ),
-    )
-
-
-NEW_COLUMNS: Final = (
-    *(("job_id", "uuid"), ("version", "int"), ("user_id", "uuid"), ("name", "text")),
-    *(("source_type", "text"), ("queue_name", "text"), ("priority", "int")),
-    *(("unique_key", "text"), ("labels", "jsonb"), ("available_at", "timestamptz")),
-)
-
-
-def _new_rows(place: str, changes: Sequence[Change[JobState]]) -> InlineRows:
-    """Return the rows of jobs just submitted; what all of them have in common is sent once."""
-    written = [
-        (
-            change.stream_id,
-            change.version,
-            *_constant(change.state),
-            change.state.available_at,
-        )
-        for change in changes
-    ]
-    names = [name for name, _ in NEW_COLUMNS]
-    columns = dict(zip(names, zip(*written, strict=True), strict=True))
-    if place == "into_ready":
-        del columns["available_at"]
-    same = same_in(columns, ("job_id",))
-    arguments = (values[0] if name in same else values for name, values in columns.items())
-    return InlineRows(new_rows_sql(place, same), tuple(arguments))
-
-
-@cache
-def new_rows_sql(place: str, same: frozenset[str]) -> str:
-    """Return the fragment that puts new jobs into a place; see `append_sql.narrowed`."""
-    columns = NEW_COLUMNS if place == "into_waiting" else NEW_COLUMNS[:-1]
-    numbered = [(name, nth, kind) for nth, (name, kind) in enumerate(columns, FIRST_OF_ROWS)]
-    return ", new_rows AS (" + narrowed(numbered, same) + ")" + SQL[place]
-
-
-def _columns(values: Sequence[tuple[Any, ...]], width: int) -> Iterable[list[Any]]:
-    """Turn rows into the arrays of an unnest, all empty without rows."""
-    if not values:
-        return [[] for _ in range(width)]
-    return map(list, zip(*values, strict=True))
-
-
-def _mutable(change: Change[JobState]) -> tuple[Any, ...]:
-    """Return what may change in a job's row, which of its times are now, and the lease's."""
-    state = change.state
-    is_claimed = is_started = is_ended = is_cancel_asked = False
-    lease_seconds = None
-    for event in change.events:
-        match event:
-            case JobClaimed():
-                is_claimed, is_started, lease_seconds = True, False, event.lease_seconds
-            case JobStarted():
-                is_started = True
-            case JobCancelRequested():
-                is_cancel_asked = True
-            case _ if type(event) in _ENDING:
-                is_ended = True
-            case _:
-                pass
-    return (
-        change.stream_id,
-        change.version,
-        *_changing(state),
-        is_claimed,
-        is_started,
-        is_ended,
-        is_cancel_asked,
-        lease_seconds if state.status in HELD else None,
-    )
-
-
-def _changing(state: JobState) -> tuple[Any, ...]:
+def changing(state: JobState) -> tuple[Any, ...]:
     """Return status, attempt … result, in the order of JobState: all but `submitted`."""
     return (state[0], *state[2:])
 
 
-def _constant(state: JobState) -> tuple[Any, ...]:
+def constant(state: JobState) -> tuple[Any, ...]:
     """Return what never changes in a job's row: user_id … labels."""
     submitted = state.submitted
     assert submitted is not None  # noqa: S101  a job begins with job.submitted
@@ -312,7 +150,7 @@ COLUMNS: Final = (
 def values(job_id: UUID, facts: Sequence[Fact[JobEvent]]) -> tuple[Any, ...]:
     """Return the row of a job, in the order of COLUMNS."""
     _, version, state, *times = folded(job_id, facts)
-    return (job_id, version, *_changing(state), *times, *_constant(state))
+    return (job_id, version, *changing(state), *times, *constant(state))
 
 
 # The queries

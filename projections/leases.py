@@ -1,7 +1,7 @@
 """Who is still alive: table `worker_beats`, and `lease_until` of the jobs that workers hold.
 
 Neither is a fold of the log. A claim opens a lease and what ends the attempt closes it (see
-`jobs.rows`); here it is moved on. Time is the database's: no process compares its own clock.
+`job_rows.rows`); here it is moved on. Time is the database's: no process compares its own clock.
 """
 
 from collections.abc import Iterable, Mapping

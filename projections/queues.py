@@ -1,6 +1,6 @@
 """Tables `queue_counts` and `queue_changes`: how many jobs of each queue have not ended.
 
-Whoever appends to jobs notes in the same statement by how much a count changes (see `jobs.rows`);
+Whoever appends to jobs notes in the same statement by how much a count changes (see `job_rows`);
 here the notes are added up, and counted. A count never looks at a job.
 """
 

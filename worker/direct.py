@@ -56,7 +56,7 @@ from reactorcide.eventstore.handle import (
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import Append, Appended, Context, new
 from reactorcide.eventstore.sealing import SealBroken, Sealer
-from reactorcide.projections import jobs, workers
+from reactorcide.projections import job_rows, jobs, workers
 from reactorcide.projections.jobs import Job
 from reactorcide.projections.upkeep import Upkeep
 from reactorcide.worker.coordinator import (
@@ -107,8 +107,8 @@ class DirectCoordinator:
         self._context = Context(actor_type="worker", actor_id=worker_id)
         self._suggestions = Suggestions(doors.read, settings, self._now)
         self._log = LogWriter(doors.read)
-        self._held: dict[UUID, Change[JobState]] = {}
         # Each job as this worker last saw it.
+        self._held: dict[UUID, Change[JobState]] = {}
         self._clock_ahead = timedelta(0)
 
     async def register(self, registered: WorkerRegistered) -> None:
@@ -347,7 +347,7 @@ async def open_coordinator(
         pool = await database.create_pool(1, _READ_CONNECTIONS)
         stack.push_async_callback(_close, pool)
         write = await stack.enter_async_context(
-            Appender(database, jobs.rows, _APPEND_CONNECTIONS, jobs.kind_of)
+            Appender(database, job_rows.rows, _APPEND_CONNECTIONS, job_rows.kind_of)
         )
         doorbell = await stack.enter_async_context(
             Doorbell(database, ("jobs", "control", "events"))

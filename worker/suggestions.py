@@ -56,11 +56,6 @@ class Suggestions:
             ahead.cancel()
             await asyncio.gather(ahead, return_exceptions=True)
 
-    def forget(self) -> None:
-        """Begin from the top next time."""
-        self.scan.restart()
-        self._read_at = float("-inf")
-
     async def _read_ahead(self, slots: int) -> list[Job]:
         """Return what was read ahead, as much as there is room for, unless it is old."""
         ahead, self._ahead = self._ahead, None

@@ -25,7 +25,7 @@ from reactorcide.api.jobs.submission import Submission, submit, submit_unless_ac
 from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.domain.job import retry_request
 from reactorcide.eventstore.handle import TransactionDoor
-from reactorcide.projections import idempotency, jobs
+from reactorcide.projections import idempotency, job_rows
 from reactorcide.projections.jobs import Job
 
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
@@ -86,7 +86,7 @@ async def submit_batch(call: Call[BatchRequest, None]) -> Response:
         return _announced(call, _made_many(made)).response()
 
     async def work(connection: Connection) -> Made:
-        door = TransactionDoor(connection, jobs.rows)
+        door = TransactionDoor(connection, job_rows.rows)
         answers, _ = await submit_unless_active(connection, door, submissions, call.context)
         return _made_many(answers)
 
@@ -111,7 +111,7 @@ async def retry(call: Call[None, None]) -> Response:
 async def _one_unless_active(
     call: Call[Any, Any], connection: Connection, submission: Submission
 ) -> Made:
-    door = TransactionDoor(connection, jobs.rows)
+    door = TransactionDoor(connection, job_rows.rows)
     (job,), new = await submit_unless_active(connection, door, [submission], call.context)
     return _made_one(job, is_deduplicated=job.job_id not in new)
 

@@ -21,7 +21,7 @@ from reactorcide import eventstore, projections
 from reactorcide.eventstore import append_sql
 from reactorcide.eventstore.append_sql import Guard
 from reactorcide.eventstore.database import Database
-from reactorcide.projections import jobs
+from reactorcide.projections import job_rows
 from reactorcide.tests.conftest import Connection
 
 STATEMENT: Final = re.compile(
@@ -63,14 +63,14 @@ ALL: Final = dict(texts())
 GUARDS: Final = dict(guards())
 OF_GUARDS: Final = frozenset(text for g in GUARDS.values() for text in (g.standing, g.rows))
 NEW_JOBS: Final = {
-    f"new jobs {place}, same {' '.join(sorted(same))}": jobs.new_rows_sql(place, same)
+    f"new jobs {place}, same {' '.join(sorted(same))}": job_rows.new_rows_sql(place, same)
     for place in ("into_ready", "into_waiting")
     for same in map(
         frozenset,
         (
             (),
-            *((name,) for name, _ in jobs.NEW_COLUMNS[1:-1]),
-            {name for name, _ in jobs.NEW_COLUMNS[1:]},
+            *((name,) for name, _ in job_rows.NEW_COLUMNS[1:-1]),
+            {name for name, _ in job_rows.NEW_COLUMNS[1:]},
         ),
     )
 }

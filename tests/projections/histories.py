@@ -20,7 +20,7 @@ from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import SYSTEM, Append, StreamType
 from reactorcide.eventstore.store import Rows, append
-from reactorcide.projections import jobs, tokens, users, workers
+from reactorcide.projections import job_rows, tokens, users, workers
 from reactorcide.tests.eventstore.domain.strategies import (
     job_histories,
     token_histories,
@@ -29,7 +29,7 @@ from reactorcide.tests.eventstore.domain.strategies import (
 )
 
 ROWS: Final[Mapping[StreamType, Callable[[Sequence[Change[Any]]], Rows]]] = {
-    "job": jobs.rows,
+    "job": job_rows.rows,
     "token": tokens.rows,
     "user": users.rows,
     "worker": workers.rows,

@@ -22,7 +22,7 @@ from reactorcide.eventstore.domain.job import (
 from reactorcide.eventstore.handle import Handled, TransactionDoor, handle
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import SYSTEM
-from reactorcide.projections import jobs
+from reactorcide.projections import job_rows
 
 OWNER: Final = UUID("018f0000-0000-7000-8000-000000000001")
 WORKER: Final = UUID("018f0000-0000-7000-8000-0000000000aa")
@@ -38,7 +38,7 @@ class Journal:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.door = TransactionDoor[JobState](connection, jobs.rows)
+        self.door = TransactionDoor[JobState](connection, job_rows.rows)
 
     async def tell(self, job_id: UUID, command: JobCommand) -> Handled[JobState, JobEvent]:
         """Issue one command."""

@@ -22,7 +22,7 @@ from reactorcide.eventstore.domain.job import (
 from reactorcide.eventstore.handle import Change, decided
 from reactorcide.eventstore.record import SYSTEM, Append, Appended, AppendResult, Conflict
 from reactorcide.eventstore.store import GuardedRows, append, read_stream
-from reactorcide.projections import jobs
+from reactorcide.projections import job_rows, jobs
 from reactorcide.projections.projection import named
 from reactorcide.projections.verify import verify
 from reactorcide.tests.conftest import Connection
@@ -60,7 +60,7 @@ async def _decided(
 async def _append(
     connection: Connection, units: list[tuple[Append, Change[JobState]]]
 ) -> list[AppendResult]:
-    rows = jobs.rows([change for _, change in units])
+    rows = job_rows.rows([change for _, change in units])
     return await append(connection, [one for one, _ in units], rows)
 
 
@@ -81,7 +81,7 @@ async def test_what_workers_write_most_is_guarded(
     job_ids = [await journal.submit(name=f"job {nth}") for nth in range(3)]
     for command in _FREQUENT:
         units = await _decided(connection, command, *job_ids)
-        assert isinstance(jobs.rows([change for _, change in units]), GuardedRows)
+        assert isinstance(job_rows.rows([change for _, change in units]), GuardedRows)
         results = await _append(writer, units)
         assert all(isinstance(result, Appended) for result in results)
     assert await _is_as_the_log_has_it(database)

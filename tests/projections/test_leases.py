@@ -7,7 +7,7 @@ from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.domain.job import CancelJob, FinishAttempt, Released
 from reactorcide.eventstore.handle import TransactionDoor
 from reactorcide.eventstore.ids import new_id
-from reactorcide.projections import jobs, leases
+from reactorcide.projections import job_rows, leases
 from reactorcide.projections.upkeep import upkeep
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.projections.journal import WORKER, Journal, now
@@ -108,7 +108,7 @@ async def test_beats_and_lost_leases_never_deadlock(
             for _ in range(2):
                 for job_id in job_ids:
                     await journal.claim(job_id)
-                door = TransactionDoor(appending, jobs.rows)
+                door = TransactionDoor(appending, job_rows.rows)
                 while await connection.fetchval(_ANY_HELD):
                     await upkeep(connection, door)
         finally:

@@ -9,7 +9,7 @@ from reactorcide.eventstore.appender import Appender
 from reactorcide.eventstore.database import Connection, Database
 from reactorcide.eventstore.domain.job import ClaimJob
 from reactorcide.eventstore.doorbell import Doorbell
-from reactorcide.projections import jobs, queues, upkeep
+from reactorcide.projections import job_rows, queues, upkeep
 from reactorcide.projections.queues import Queue
 from reactorcide.tests.projections.journal import WORKER, Journal, now
 
@@ -126,7 +126,7 @@ async def test_a_pass_leaves_no_notes(database: Database, connection: Connection
     pool = await database.create_pool(1, 2)
     async with (
         Doorbell(database) as doorbell,
-        Appender(database, jobs.rows, 1) as appender,
+        Appender(database, job_rows.rows, 1) as appender,
         upkeep.Upkeep(pool, appender, doorbell),
         asyncio.timeout(10),
     ):

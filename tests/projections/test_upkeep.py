@@ -19,7 +19,7 @@ from reactorcide.eventstore.domain.job import (
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import TransactionDoor
 from reactorcide.eventstore.store import read_stream
-from reactorcide.projections import jobs
+from reactorcide.projections import job_rows, jobs
 from reactorcide.projections.upkeep import Effort, Kept, Upkeep, upkeep
 from reactorcide.tests.projections.journal import Journal, now, row_of
 
@@ -151,7 +151,7 @@ async def test_several_at_once_do_each_thing_once(
     others = [await database.connect() for _ in range(4)]
     try:
         kept = await asyncio.gather(
-            *[upkeep(other, TransactionDoor(other, jobs.rows)) for other in others]
+            *[upkeep(other, TransactionDoor(other, job_rows.rows)) for other in others]
         )
     finally:
         await asyncio.gather(*[other.close() for other in others])
@@ -203,7 +203,7 @@ async def test_the_task_notices_by_itself(database: Database, connection: Connec
     pool = await database.create_pool(1, 2)
     async with (
         Doorbell(database) as doorbell,
-        Appender(database, jobs.rows, 1) as appender,
+        Appender(database, job_rows.rows, 1) as appender,
         Upkeep(pool, appender, doorbell),
         asyncio.timeout(10),
     ):
@@ -220,7 +220,7 @@ async def test_the_task_outlives_the_database(database: Database, connection: Co
     pool = await database.create_pool(1, 1)
     async with (
         Doorbell(database) as doorbell,
-        Appender(database, jobs.rows, 1) as appender,
+        Appender(database, job_rows.rows, 1) as appender,
         Upkeep(pool, appender, doorbell),
         asyncio.timeout(20),
     ):

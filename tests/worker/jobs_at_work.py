@@ -29,7 +29,7 @@ from reactorcide.eventstore.handle import decided, handle
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import SYSTEM
 from reactorcide.eventstore.sealing import Sealer
-from reactorcide.projections import jobs, log_chunks
+from reactorcide.projections import job_rows, jobs, log_chunks
 from reactorcide.projections.jobs import Job
 from reactorcide.projections.log_chunks import Part
 from reactorcide.worker.direct import DirectCoordinator, open_coordinator
@@ -175,7 +175,7 @@ async def desk_of(database: Database) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
         pool = await database.create_pool(1, 4)
         stack.push_async_callback(pool.close)
-        write = await stack.enter_async_context(Appender(database, jobs.rows))
+        write = await stack.enter_async_context(Appender(database, job_rows.rows))
         doorbell = await stack.enter_async_context(Doorbell(database))
         yield Desk(pool, write, doorbell)
 

@@ -21,7 +21,7 @@ from reactorcide.eventstore.domain.job import Completed
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.ids import new_id
 from reactorcide.migrations.runner import migrate_up
-from reactorcide.projections import jobs
+from reactorcide.projections import job_rows
 from reactorcide.tests.support.server import roomy_root
 from reactorcide.worker.coordinator import Report
 from reactorcide.worker.direct import DirectCoordinator, Doors
@@ -79,7 +79,9 @@ async def drain(uri: str, count: int) -> None:
     async with AsyncExitStack() as stack:
         pool = await database.create_pool(1, 2)
         stack.push_async_callback(pool.close)
-        write = await stack.enter_async_context(Appender(database, jobs.rows, 2, jobs.kind_of))
+        write = await stack.enter_async_context(
+            Appender(database, job_rows.rows, 2, job_rows.kind_of)
+        )
         doorbell = Doorbell(database, ("jobs", "control"))  # rings go out by the clock: not here
         work = stack.enter_context(doorbell.listen("jobs"))
         control = stack.enter_context(doorbell.listen("control"))

@@ -17,7 +17,7 @@ from reactorcide.eventstore.appender import Appender
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.domain.events import JobCompleted, JobFailed
 from reactorcide.eventstore.domain.job import Status
-from reactorcide.projections import jobs
+from reactorcide.projections import job_rows, jobs
 from reactorcide.projections.upkeep import upkeep
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.worker.handler_bench import HANDLERS, caught_lines
@@ -467,7 +467,7 @@ async def _keep_looking(database: Database, seen: list[int], is_over: threading.
     sql = (
         "SELECT count(*) FROM jobs WHERE status = 'claimed' AND claimed_at < now() - interval '2 s'"
     )
-    async with await database.create_pool(1, 1) as pool, Appender(database, jobs.rows) as write:
+    async with await database.create_pool(1, 1) as pool, Appender(database, job_rows.rows) as write:
         while not is_over.is_set():
             seen.append((await upkeep(pool, write)).expired)
             if await pool.fetchval(sql):
