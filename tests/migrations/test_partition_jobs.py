@@ -17,6 +17,7 @@ from reactorcide.eventstore.domain.job import (
     DeleteJob,
     Failed,
     FinishAttempt,
+    QueueJob,
     Released,
     Status,
     TimedOut,
@@ -52,7 +53,7 @@ async def a_job_of_every_kind(connection: Connection) -> None:
     await journal.submit(queue_name="fast", priority=5)
     await journal.submit(waits=True, depends_on=(await journal.submit(),))
     due = await journal.submit(run_at=now() + timedelta(milliseconds=1), waits=True)
-    await journal.queue(due)
+    await journal.tell(due, QueueJob(now() + timedelta(seconds=1), frozenset()))
     for outcome in (Failed(1, "no"), Released("drained")):
         await journal.finish(await journal.submit(max_attempts=3), outcome)
     await journal.tell(await journal.submit(), ClaimJob(WORKER, 15, now()))
