@@ -69,6 +69,11 @@ class Guard:
     """What `incoming` has beside, names and types; they are `$16`, `$17` … Values that concern
     all streams follow them."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the columns are called."""
+        return tuple(name for name, _ in self.columns)
+
 
 def _value(name: str, kind: str, each: tuple[str, ...]) -> str:
     return name if name in each else f"${_NUMBER[name]}::{kind}"
@@ -84,6 +89,7 @@ _INSERT_PART: Final = (
     "INSERT INTO events (" + ", ".join(name for name, _ in _COLUMNS_PART[:_RECORDED]) + ")\nSELECT "
 )
 _RETURNING_PART: Final = "\nRETURNING stream_id, version, position, recorded_at"
+_WHO_PART: Final = "\nSELECT array_agg(stream_id) AS stream_ids, now() AS recorded_at FROM first"
 _RESULT_PART: Final = "\nSELECT stream_id, version, position, recorded_at FROM first"
 
 
@@ -155,11 +161,11 @@ def careful(rows: str) -> str:
 
 
 @cache
-def guarded(guard: Guard, same: frozenset[str]) -> str:
+def guarded(guard: Guard, same: frozenset[str], *, to_many: bool = False) -> str:
     """Return the statement around a projection's guard; one event to each stream.
 
     What is named in `same` has one value for all events, as `stream_id` and `event_id` never
-    have.
+    have. `to_many`: one row tells which streams stood where they were expected.
     """
     columns = [(name, _NUMBER[name], _TYPES[name]) for name in (*KEYS, "data")]
     columns += [
@@ -176,7 +182,7 @@ def guarded(guard: Guard, same: frozenset[str]) -> str:
         + _RETURNING_PART
         + ")"
         + guard.rows
-        + _RESULT_PART
+        + (_WHO_PART if to_many else _RESULT_PART)
     )
 
 

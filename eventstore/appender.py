@@ -7,7 +7,7 @@ statement. It decides nothing and reads nothing.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Final, Generic, NamedTuple, Self, TypeAlias, TypeVar
 from uuid import UUID
@@ -23,10 +23,11 @@ from reactorcide.eventstore.database import (
     database_errors,
 )
 from reactorcide.eventstore.handle import Change
-from reactorcide.eventstore.record import Append, AppendResult
-from reactorcide.eventstore.store import Rows
+from reactorcide.eventstore.record import Append, AppendedToMany, AppendResult, AppendToMany
+from reactorcide.eventstore.store import GuardedRows, Rows
 
 S = TypeVar("S")
+T = TypeVar("T")
 
 Unit: TypeAlias = tuple[Append, Change[S]]
 
@@ -48,6 +49,14 @@ class _Call(NamedTuple, Generic[S]):
     stream_ids: frozenset[UUID]
     kind: object
     answer: asyncio.Future[list[AppendResult]]
+
+
+class _CallToMany(NamedTuple):
+    """One call of append_to_many that waits for its answer; it has a statement of its own."""
+
+    append: AppendToMany
+    rows: GuardedRows
+    answer: asyncio.Future[AppendedToMany]
 
 
 class Appender(Generic[S]):
@@ -72,6 +81,7 @@ class Appender(Generic[S]):
         self._rows = rows
         self._lanes = [_Lane(database) for _ in range(connections)]
         self._calls: deque[_Call[S]] = deque()
+        self._to_many: deque[_CallToMany] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_open = False
@@ -106,7 +116,8 @@ class Appender(Generic[S]):
         finally:
             for task in self._tasks:
                 task.cancel()
-            self._fail(self._calls, DatabaseUnavailable("the appender is closed"))
+            for calls in (self._calls, self._to_many):
+                self._fail(calls, DatabaseUnavailable("the appender is closed"))
             await self._disconnect()
 
     async def append(self, units: Sequence[Unit[S]]) -> list[AppendResult]:
@@ -132,16 +143,32 @@ class Appender(Generic[S]):
         self._wake_one()
         return await answer
 
+    async def append_to_many(self, append: AppendToMany, rows: GuardedRows) -> AppendedToMany:
+        """Append one event to each of many streams, in a statement of its own.
+
+        See `store.append_to_many`. Raises StatementRefused and DatabaseUnavailable as `append`.
+        """
+        if not self._is_open:
+            detail = "the appender is closed"
+            raise DatabaseUnavailable(detail)
+        answer: asyncio.Future[AppendedToMany] = asyncio.get_running_loop().create_future()
+        self._to_many.append(_CallToMany(append, rows, answer))
+        self._wake_one()
+        return await answer
+
     def _wake_one(self) -> None:
         """Wake the lane that was busy last: its statements are prepared, its caches warm."""
-        if self._calls and self._idle:
+        if (self._calls or self._to_many) and self._idle:
             _settle(self._idle.pop())
 
     async def _serve(self, lane: "_Lane") -> None:
         """Write batch after batch, until the appender is left and the queue is empty."""
         while True:
-            batch = self._take()
-            if batch:
+            if self._to_many:
+                call = self._to_many.popleft()
+                self._wake_one()
+                await self._write_to_many(lane, call)
+            elif batch := self._take():
                 self._wake_one()
                 await self._write(lane, batch)
             elif self._is_open:
@@ -200,28 +227,33 @@ class Appender(Generic[S]):
                     call.answer.set_result(results[start:end])
                 start = end
 
+    async def _write_to_many(self, lane: "_Lane", call: _CallToMany) -> None:
+        """Write and answer a call to many."""
+        if call.answer.done():
+            return  # its caller was cancelled
+        try:
+            result = await _repeated(lambda: lane.append_to_many(call.append, call.rows))
+        except asyncio.CancelledError:
+            self._fail([call], DatabaseUnavailable("the appender was stopped"))
+            raise
+        except Exception as error:  # noqa: BLE001  a defect in `rows` belongs to its caller
+            self._fail([call], error)
+        else:
+            if not call.answer.done():
+                call.answer.set_result(result)
+
     async def _append(self, lane: "_Lane", units: Sequence[Unit[S]]) -> list[AppendResult]:
-        """Append, again when PostgreSQL took this statement's side in no deadlock."""
+        """Append them; the results are in their order."""
         # In the order of the ids, as everybody does who locks the rows of several streams.
         order = sorted(range(len(units)), key=lambda nth: units[nth][0].stream_id.int)
         appends = [units[nth][0] for nth in order]
         rows = self._rows([units[nth][1] for nth in order])
-        results = await self._repeated(lane, appends, rows)
+        results = await _repeated(lambda: lane.append(appends, rows))
         found = dict(zip(order, results, strict=True))
         return [found[nth] for nth in range(len(units))]
 
     @staticmethod
-    async def _repeated(lane: "_Lane", appends: Sequence[Append], rows: Rows) -> list[AppendResult]:
-        for _ in range(_REPETITIONS - 1):
-            try:
-                return await lane.append(appends, rows)
-            except StatementRefused as error:
-                if not error.is_transient:
-                    raise
-        return await lane.append(appends, rows)
-
-    @staticmethod
-    def _fail(calls: Iterable[_Call[S]], error: Exception) -> None:
+    def _fail(calls: Iterable[_Call[S] | _CallToMany], error: Exception) -> None:
         for call in calls:
             if not call.answer.done():
                 call.answer.set_exception(error)
@@ -250,6 +282,11 @@ class _Lane:
         with database_errors():
             return await store.append(connection, appends, rows)
 
+    async def append_to_many(self, append: AppendToMany, rows: GuardedRows) -> AppendedToMany:
+        connection = await self.connect()
+        with database_errors():
+            return await store.append_to_many(connection, append, rows)
+
     async def disconnect(self) -> None:
         if self._connection is None:
             return
@@ -258,6 +295,17 @@ class _Lane:
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             self._connection.terminate()
         self._connection = None
+
+
+async def _repeated(write: Callable[[], Awaitable[T]]) -> T:
+    """Write, again when PostgreSQL took the other's side in a deadlock."""
+    for _ in range(_REPETITIONS - 1):
+        try:
+            return await write()
+        except StatementRefused as error:
+            if not error.is_transient:
+                raise
+    return await write()
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -5,7 +5,7 @@ The one imperative loop around the pure rules. It knows no particular rule and n
 
 import asyncio
 import random
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
@@ -15,18 +15,15 @@ from reactorcide.eventstore import store
 from reactorcide.eventstore.codec import decode, encode
 from reactorcide.eventstore.database import Connection, Reader, database_errors
 from reactorcide.eventstore.domain.decider import Decider, fold
-from reactorcide.eventstore.domain.errors import CommandRejected
 from reactorcide.eventstore.domain.events import Event
-from reactorcide.eventstore.ids import NO_ID, new_id, new_ids
+from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import (
     Append,
     Appended,
     AppendResult,
     Conflict,
     Context,
-    NewEvent,
     RecordedEvent,
-    new,
 )
 from reactorcide.eventstore.store import Rows
 
@@ -117,60 +114,6 @@ def decided(  # noqa: PLR0913, PLR0917  a stream's whole situation, and the comm
         new.append(encode(new_id(), event))
     append = Append(decider.stream_type, stream_id, version, tuple(new), context)
     return append, Change(stream_id, version + len(new), state, events)
-
-
-class Repeats(NamedTuple, Generic[S]):
-    """How the rules of a stream repeat themselves: see `decided_alike`."""
-
-    alike: Callable[[S], Hashable]
-    """What a decision looks at: streams for which this is equal are decided alike."""
-    likewise: Callable[[S, S], S]
-    """From a state, and what an alike one became, to what it becomes."""
-
-
-def decided_alike(
-    decider: Decider[S, C, E],
-    repeats: Repeats[S],
-    streams: Sequence[tuple[UUID, S, int]],
-    command: C,
-    context: Context,
-) -> list[tuple[Append, Change[S]]]:
-    """Decide one command for many streams (id, state, version); one event each, or left out.
-
-    The rules are asked once for all streams that are alike: they are pure. What they refuse, or
-    what is already so, is left out.
-    """
-    known: dict[Hashable, tuple[tuple[str, int, str], tuple[E, ...], S] | None] = {}
-    units = []
-    kind, (alike, likewise) = decider.stream_type, repeats
-    for event_id, (stream_id, state, version) in zip(new_ids(len(streams)), streams, strict=True):
-        key = alike(state)
-        try:
-            decision = known[key]
-        except KeyError:
-            decision = known[key] = _decision(decider, state, command)
-        if decision is None:
-            continue
-        written, events, model = decision
-        event = new(NewEvent, (event_id, *written))
-        append = new(Append, (kind, stream_id, version, (event,), context))
-        change = new(Change, (stream_id, version + 1, likewise(state, model), events))
-        units.append((append, change))
-    return units
-
-
-def _decision(
-    decider: Decider[S, C, E], state: S, command: C
-) -> tuple[tuple[str, int, str], tuple[E, ...], S] | None:
-    """Ask the rules: the one event as it is written, and the state after it."""
-    try:
-        events = decider.decide(state, command)
-    except CommandRejected:
-        return None
-    if len(events) != 1:
-        return None
-    _, kind, schema_version, data = encode(NO_ID, events[0])
-    return (kind, schema_version, data), events, decider.evolve(state, events[0])
 
 
 async def handle(  # noqa: PLR0913, PLR0917  what, to which stream, by whom, through which doors

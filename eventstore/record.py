@@ -57,6 +57,37 @@ class Append(NamedTuple):
     context: Context
 
 
+class AppendToMany(NamedTuple):
+    """One event to each of many streams: the same one but for its id, by the same actor.
+
+    The lists are as long as each other, and the streams ascend by their ids.
+    """
+
+    stream_type: StreamType
+    type: str
+    schema_version: int
+    data: str
+    context: Context
+    stream_ids: list[UUID]
+    versions: list[int]
+    """After the append."""
+    event_ids: list[UUID]
+
+    def each(self) -> list[Append]:
+        """Return what is appended to each stream by itself."""
+        stream_type, kind, schema_version, data, context, *streams = self
+        return [
+            Append(
+                stream_type,
+                stream_id,
+                version - 1,
+                (NewEvent(event_id, kind, schema_version, data),),
+                context,
+            )
+            for stream_id, version, event_id in zip(*streams, strict=True)
+        ]
+
+
 class Appended(NamedTuple):
     """The append is in the log."""
 
@@ -73,6 +104,14 @@ class Conflict(NamedTuple):
 
     stream_id: UUID
     expected_version: int
+
+
+class AppendedToMany(NamedTuple):
+    """Which streams stood where they were expected: their events are in the log, no others."""
+
+    stream_ids: frozenset[UUID]
+    recorded_at: datetime | None
+    """None when nothing was recorded, as far as is known."""
 
 
 AppendResult: TypeAlias = Appended | Conflict

@@ -23,23 +23,29 @@ streams stand where they are expected (`Guard`), instead of a look into the log.
 say no, the careful statement asks the log after all: the log decides.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import asyncpg
 
 from reactorcide.eventstore import append_sql
+from reactorcide.eventstore.append_columns import (
+    columns_to_many,
+    guarded_columns,
+    with_everything,
+    with_one_context,
+)
 from reactorcide.eventstore.append_sql import Guard
 from reactorcide.eventstore.database import Connection, Reader
 from reactorcide.eventstore.record import (
     Append,
     Appended,
+    AppendedToMany,
     AppendResult,
+    AppendToMany,
     Conflict,
-    Context,
     RecordedEvent,
 )
 
@@ -77,17 +83,6 @@ Rows: TypeAlias = InlineRows | GuardedRows
 _NO_ROWS: Final = InlineRows("", ())
 
 _STREAM_VERSION: Final = "events_stream_version"
-
-_context_columns: Final = attrgetter(
-    "actor_type",
-    "actor_id",
-    "token_id",
-    "ip",
-    "user_agent",
-    "request_id",
-    "correlation_id",
-    "causation_id",
-)
 
 _COLUMNS_PART: Final = """
     position, event_id, stream_type, stream_id, version, type, schema_version, data::text,
@@ -136,6 +131,27 @@ async def append(
         else Conflict(stream_id, version)
         for _, stream_id, version, events, _ in appends
     ]
+
+
+async def append_to_many(
+    connection: Connection, append: AppendToMany, rows: GuardedRows
+) -> AppendedToMany:
+    """Append one event to each of many streams, as far as the guard finds them where expected.
+
+    One round trip and one commit, for callers outside of a transaction; the guard's no is
+    enough. When its yes is wrong, the careful statement asks the log. The arguments of the guard's
+    columns have one value for all.
+    """
+    same, arguments = columns_to_many(append, rows.guard.names, rows.arguments)
+    sql = append_sql.guarded(rows.guard, same, to_many=True)
+    try:
+        (found,) = await connection.fetch(sql, *arguments)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != _STREAM_VERSION:
+            raise
+        held = await _carefully(connection, append.each(), rows.otherwise())
+        return AppendedToMany(frozenset(held), next((row[3] for row in held.values()), None))
+    return AppendedToMany(frozenset(found[0] or ()), found[1])
 
 
 async def read_stream(
@@ -215,11 +231,11 @@ async def _plainly(
     """Insert all; a taken version raises UniqueViolationError."""
     context = appends[0].context
     if all(append.context is context for append in appends):
-        each, arguments = _with_one_context(appends, context)
+        each, arguments = with_one_context(appends, context)
         sql = append_sql.plain(each, rows.sql)
     else:
         sql = append_sql.plain(append_sql.EVERYTHING, rows.sql)
-        arguments = _with_everything(appends)
+        arguments = with_everything(appends)
     return _by_stream(await connection.fetch(sql, *arguments, *rows.arguments))
 
 
@@ -228,7 +244,7 @@ async def _carefully(
 ) -> dict[UUID, asyncpg.Record]:
     """Insert what stands at its expected version."""
     sql = append_sql.careful(rows.sql)
-    arguments = _with_everything(appends)
+    arguments = with_everything(appends)
     return _by_stream(await connection.fetch(sql, *arguments, *rows.arguments))
 
 
@@ -236,31 +252,8 @@ async def _guarded(
     connection: Connection, appends: Sequence[Append], rows: GuardedRows
 ) -> dict[UUID, asyncpg.Record]:
     """Insert what the guard finds at its expected version."""
-    (first,) = appends[0].events
-    stream_type, _, _, _, context = appends[0]
-    columns: dict[str, Sequence[Any]] = {
-        "version": [append.expected_version + 1 for append in appends],
-        "data": [append.events[0].data for append in appends],
-    }
-    extra = len(rows.guard.columns)
-    columns |= zip((name for name, _ in rows.guard.columns), rows.arguments[:extra], strict=True)
-    same = same_in(columns)
-    version, data, *others = (
-        values[0] if name in same else values for name, values in columns.items()
-    )
-    found = await connection.fetch(
-        append_sql.guarded(rows.guard, same),
-        [append.stream_id for append in appends],
-        version,
-        [append.events[0].event_id for append in appends],
-        stream_type,
-        first.type,
-        first.schema_version,
-        data,
-        *_context_columns(context),
-        *others,
-        *rows.arguments[extra:],
-    )
+    same, arguments = guarded_columns(appends, rows.guard.names, rows.arguments)
+    found = await connection.fetch(append_sql.guarded(rows.guard, same), *arguments)
     return {row[0]: row for row in found}
 
 
@@ -285,45 +278,3 @@ def _check(appends: Sequence[Append]) -> None:
 
 def _recorded(rows: Iterable[asyncpg.Record]) -> list[RecordedEvent]:
     return [RecordedEvent._make(row) for row in rows]
-
-
-def _with_everything(appends: Sequence[Append]) -> tuple[tuple[Any, ...], ...]:
-    """Turn appends into sixteen arrays, one element per event."""
-    rows = [
-        (
-            *(stream_id, version + nth, event_id, stream_type, kind, schema_version, data),
-            *_context_columns(context),
-            version,
-        )
-        for stream_type, stream_id, version, events, context in appends
-        for nth, (event_id, kind, schema_version, data) in enumerate(events, 1)
-    ]
-    return tuple(zip(*rows, strict=True))
-
-
-def _with_one_context(
-    appends: Sequence[Append], context: Context
-) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """Turn appends into arrays, one element per event, and what is the same for all of them.
-
-    An array costs time for each element, and to be one.
-    """
-    rows = [
-        (stream_id, version + nth, event_id, stream_type, kind, schema_version, data, version)
-        for stream_type, stream_id, version, events, _ in appends
-        for nth, (event_id, kind, schema_version, data) in enumerate(events, 1)
-    ]
-    columns = dict(zip(append_sql.ONE_CONTEXT, zip(*rows, strict=True), strict=True))
-    same = same_in(columns, append_sql.KEYS)
-    *values, expected = (values[0] if name in same else values for name, values in columns.items())
-    each = tuple(name for name in append_sql.ONE_CONTEXT if name not in same)
-    return each, (*values, *_context_columns(context), expected)
-
-
-def same_in(columns: Mapping[str, Sequence[Any]], keys: Container[str] = ()) -> frozenset[str]:
-    """Return the columns, but for the keys, that have one value for all rows."""
-    return frozenset(
-        name
-        for name, values in columns.items()
-        if name not in keys and values.count(values[0]) == len(values)
-    )

@@ -4,10 +4,12 @@ A claim opens the attempt's lease; what ends the attempt closes it. The frequent
 statements of their own; `jobs` says what a row is and reads it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from reactorcide.eventstore.alike import Alike
+from reactorcide.eventstore.append_columns import same_in
 from reactorcide.eventstore.append_sql import FIRST_OF_ROWS, Guard, narrowed
 from reactorcide.eventstore.domain.events import (
     Event,
@@ -18,12 +20,13 @@ from reactorcide.eventstore.domain.events import (
 )
 from reactorcide.eventstore.domain.job import HELD, JobState, Status
 from reactorcide.eventstore.handle import Change
-from reactorcide.eventstore.store import GuardedRows, InlineRows, Rows, same_in
+from reactorcide.eventstore.store import GuardedRows, InlineRows, Rows
 from reactorcide.projections.jobs import ENDING, changing, constant
 from reactorcide.projections.sql import statements
 
 SQL: Final = statements(__file__)
 
+Likewise: TypeAlias = Callable[[JobState, JobState], JobState]
 _WAITING: Final = frozenset({Status.SUBMITTED, Status.QUEUED})
 
 
@@ -58,6 +61,27 @@ def rows(changes: Sequence[Change[JobState]]) -> Rows:  # noqa: PLR0911  one for
             return _completed_rows(changes)
         case _:
             return _any_rows(changes)
+
+
+def rows_to_many(alike: Alike[JobState], likewise: Likewise) -> GuardedRows:
+    """Return the same for jobs of which one event is all there is to say: claim, start, end."""
+    event = alike.event
+
+    def otherwise() -> InlineRows:
+        return _any_rows(alike.changes(likewise))
+
+    match event:
+        case JobClaimed():
+            arguments = event.attempt, event.worker_id, event.lease_seconds
+            return GuardedRows(CLAIM, arguments, otherwise)
+        case JobStarted():
+            return GuardedRows(START, (), otherwise)
+        case JobCompleted():
+            model = alike.models[0]
+            return GuardedRows(COMPLETE, (model.exit_code, model.result), otherwise)
+        case _:
+            msg = f"{event.wire_type} has no guard"
+            raise ValueError(msg)
 
 
 def kind_of(change: Change[JobState]) -> str | None:

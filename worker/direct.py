@@ -33,8 +33,6 @@ from reactorcide.eventstore.domain.job import (
     Outcome,
     StartJob,
     Status,
-    alike,
-    likewise,
 )
 from reactorcide.eventstore.domain.worker import (
     WORKER,
@@ -45,19 +43,13 @@ from reactorcide.eventstore.domain.worker import (
 )
 from reactorcide.eventstore.doorbell import Doorbell, Listener
 from reactorcide.eventstore.handle import (
-    AppendDoor,
-    Change,
-    Repeats,
     TransactionDoor,
-    decided,
-    decided_alike,
     handle,
 )
 from reactorcide.eventstore.ids import new_id
-from reactorcide.eventstore.record import Append, Appended, Context, new
+from reactorcide.eventstore.record import Context
 from reactorcide.eventstore.sealing import SealBroken, Sealer
 from reactorcide.projections import job_rows, jobs, workers
-from reactorcide.projections.jobs import Job
 from reactorcide.projections.upkeep import Upkeep
 from reactorcide.worker.coordinator import (
     AttemptKey,
@@ -70,6 +62,7 @@ from reactorcide.worker.coordinator import (
 )
 from reactorcide.worker.direct_beater import open_beater
 from reactorcide.worker.direct_errors import our_errors
+from reactorcide.worker.holdings import Holdings
 from reactorcide.worker.log_writer import LogWriter
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.suggestions import Suggestions
@@ -79,8 +72,6 @@ _READ_CONNECTIONS: Final = 4
 _CLOSE_SECONDS: Final = 5.0
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
-_REPEATS: Final = Repeats(alike, likewise)
-
 
 @dataclass(frozen=True, slots=True)
 class Doors:
@@ -88,7 +79,7 @@ class Doors:
 
     database: Database
     read: Pool
-    write: AppendDoor[JobState]
+    write: Appender[JobState]
     doorbell: Doorbell
     work: Listener
     control: Listener
@@ -107,8 +98,7 @@ class DirectCoordinator:
         self._context = Context(actor_type="worker", actor_id=worker_id)
         self._suggestions = Suggestions(doors.read, settings, self._now)
         self._log = LogWriter(doors.read)
-        # Each job as this worker last saw it.
-        self._held: dict[UUID, Change[JobState]] = {}
+        self._holdings = Holdings(doors.write, self._context, self._learn_time)
         self._clock_ahead = timedelta(0)
 
     async def register(self, registered: WorkerRegistered) -> None:
@@ -128,7 +118,11 @@ class DirectCoordinator:
         found, has_more = await self._suggestions.take(slots)
         if not found:
             return Claim((), has_more=False)
-        taken, met_others = await self._take(found)
+        # The database found the jobs' time to have come, by the clock that counts.
+        latest = max(job.state.available_at or _LONG_AGO for job in found)
+        command = ClaimJob(self.worker_id, self._settings.lease_seconds, max(self._now(), latest))
+        taken, met_others = await self._holdings.claim(found, command)
+        self._doors.doorbell.ring("events")
         if met_others:
             self._suggestions.scan.meet(self._now().timestamp())
         return Claim(tuple(taken), has_more=has_more or met_others)
@@ -151,49 +145,43 @@ class DirectCoordinator:
 
     async def start_all(self, keys: Sequence[AttemptKey]) -> None:
         """Record `job.started` of those that are still held."""
-        units = [unit for key in keys if (unit := self._decided(key.job_id, StartJob(key.attempt)))]
-        await self._append(units)
+        decided = (self._holdings.decided(key.job_id, StartJob(key.attempt)) for key in keys)
+        await self._holdings.append([unit for unit in decided if unit is not None])
+        self._doors.doorbell.ring("events")
 
     async def finish(self, key: AttemptKey, outcome: Outcome) -> None:
         """Record what the rules make of the outcome."""
         try:
             state = await self._command(key.job_id, self._finishing(Report(key, outcome)))
         finally:
-            self._held.pop(key.job_id, None)
+            self._holdings.forget((key.job_id,))
         self._ring_ended([state])
 
     async def finish_all(self, reports: Sequence[Report]) -> Mapping[AttemptKey, CommandRejected]:
-        """Record what the rules make of the outcomes, in one statement."""
-        plain: dict[tuple[int, int | None], list[Report]] = {}
+        """Record what the rules make of the outcomes, alike ones in one statement."""
+        alike: dict[tuple[int, int | None], list[Report]] = {}
         units = []
         for report in reports:
             (job_id, attempt), outcome = report
             if isinstance(outcome, Completed) and outcome.result is None:
-                plain.setdefault((attempt, outcome.exit_code), []).append(report)
-            elif (unit := self._decided(job_id, self._finishing(report))) is not None:
+                alike.setdefault((attempt, outcome.exit_code), []).append(report)
+            elif unit := self._holdings.decided(job_id, self._finishing(report)):
                 units.append(unit)
-        for same in plain.values():
-            units += self._completed(same)
-        known = {append.stream_id for append, _ in units}
-        left = [report for report in reports if report.key.job_id not in known]
-        missed = await self._append(units)
-        left += [report for report in reports if report.key.job_id in missed]
+        heard = await asyncio.gather(
+            self._holdings.append(units), *map(self._complete, alike.values())
+        )
+        settled = frozenset[UUID]().union(*heard)
+        left = [report for report in reports if report.key.job_id not in settled]
         refused = await self._finish_each(left) if left else {}
-        for report in reports:
-            self._held.pop(report.key.job_id, None)
+        self._holdings.forget(report.key.job_id for report in reports)
+        self._doors.doorbell.ring("events")
         self._ring_ended([change.state for _, change in units])
         return refused
 
-    def _completed(self, reports: Sequence[Report]) -> list[tuple[Append, Change[JobState]]]:
-        """Decide completions that say the same, of jobs that are known."""
-        held = self._held
-        streams = [
-            (job_id, known.state, known.version)
-            for (job_id, _), _ in reports
-            if (known := held.get(job_id)) is not None
-        ]
-        command = self._finishing(reports[0])
-        return decided_alike(JOB, _REPEATS, streams, command, self._context)
+    async def _complete(self, reports: Sequence[Report]) -> frozenset[UUID]:
+        """Record completions that say the same."""
+        job_ids = [job_id for (job_id, _), _ in reports]
+        return await self._holdings.complete(job_ids, self._finishing(reports[0]))
 
     async def _finish_each(self, reports: Sequence[Report]) -> dict[AttemptKey, CommandRejected]:
         """Record outcomes of which this worker's knowledge is out of date."""
@@ -241,63 +229,17 @@ class DirectCoordinator:
         """Wait for a ring of `control`."""
         await self._doors.control.wait(timeout_seconds)
 
-    async def _take(self, wanted: Sequence[Job]) -> tuple[list[ClaimedAttempt], bool]:
-        """Claim jobs, all in one append; return those won, and whether others won some."""
-        # The database found the jobs' time to have come, by the clock that counts.
-        latest = max(job.state.available_at or _LONG_AGO for job in wanted)
-        command = ClaimJob(self.worker_id, self._settings.lease_seconds, max(self._now(), latest))
-        streams = [(job_id, state, version) for job_id, version, state, *_ in wanted]
-        units = decided_alike(JOB, _REPEATS, streams, command, self._context)
-        missed = await self._append(units)
-        taken = []
-        for _, change in units:
-            job_id, _, state, _ = change
-            if job_id not in missed and state.submitted is not None:
-                self._held[job_id] = change
-                key = new(AttemptKey, (job_id, state.attempt))
-                taken.append(new(ClaimedAttempt, (key, state.submitted)))
-        return taken, bool(missed)
-
-    def _decided(
-        self, job_id: UUID, command: StartJob | FinishAttempt
-    ) -> tuple[Append, Change[JobState]] | None:
-        """Decide by what is known of the job; None when that is nothing, or out of date."""
-        held = self._held.get(job_id)
-        if held is None:
-            return None
-        try:
-            return decided(JOB, held.state, held.version, job_id, command, self._context)
-        except CommandRejected:
-            return None
-
-    async def _append(self, units: Sequence[tuple[Append, Change[JobState]]]) -> frozenset[UUID]:
-        """Append what was decided, and remember it; return the streams that had moved on."""
-        if not units:
-            return frozenset()
-        with our_errors():
-            results = await self._doors.write.append(units)
-        missed = []
-        for (_, change), result in zip(units, results, strict=True):
-            if isinstance(result, Appended):
-                if change.stream_id in self._held:
-                    self._held[change.stream_id] = change
-            else:
-                missed.append(change.stream_id)
-        if isinstance(results[0], Appended):
-            self._learn_time(results[0].recorded_at)
-        self._doors.doorbell.ring("events")
-        return frozenset(missed)
-
     async def _command(self, job_id: UUID, command: StartJob | FinishAttempt) -> JobState:
         """Decide by what is known of the job; somebody else's event makes it read again."""
-        unit = self._decided(job_id, command)
-        if unit is not None and not await self._append([unit]):
+        unit = self._holdings.decided(job_id, command)
+        if unit is not None and await self._holdings.append([unit]):
+            self._doors.doorbell.ring("events")
             return unit[1].state
         with our_errors():
             handled = await handle(
                 self._doors.read, self._doors.write, JOB, job_id, command, self._context
             )
-        self._held[job_id] = Change(job_id, handled.version, handled.state, handled.events)
+        self._holdings.learn(job_id, handled.version, handled.state)
         self._doors.doorbell.ring("events")
         return handled.state
 

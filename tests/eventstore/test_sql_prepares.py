@@ -104,6 +104,12 @@ GUARDED: Final = {
     f"append guarded by {name}, same {' '.join(sorted(same))}": append_sql.guarded(guard, same)
     for name, guard in GUARDS.items()
     for same in the_same(guard)
+} | {
+    f"append to many guarded by {name}, same {' '.join(sorted(same))}": append_sql.guarded(
+        guard, same, to_many=True
+    )
+    for name, guard in GUARDS.items()
+    for same in (frozenset(("data", *guard.names)), frozenset(("data", "version", *guard.names)))
 }
 APPENDS: Final = PLAIN | CAREFUL | GUARDED
 STATEMENTS: Final = {

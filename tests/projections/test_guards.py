@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from reactorcide.eventstore.alike import Alike, Repeats, decided_alike
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.domain.job import (
     JOB,
@@ -18,10 +19,19 @@ from reactorcide.eventstore.domain.job import (
     JobCommand,
     JobState,
     StartJob,
+    alike,
+    likewise,
 )
 from reactorcide.eventstore.handle import Change, decided
-from reactorcide.eventstore.record import SYSTEM, Append, Appended, AppendResult, Conflict
-from reactorcide.eventstore.store import GuardedRows, append, read_stream
+from reactorcide.eventstore.record import (
+    SYSTEM,
+    Append,
+    Appended,
+    AppendedToMany,
+    AppendResult,
+    Conflict,
+)
+from reactorcide.eventstore.store import GuardedRows, append, append_to_many, read_stream
 from reactorcide.projections import job_rows, jobs
 from reactorcide.projections.projection import named
 from reactorcide.projections.verify import verify
@@ -166,3 +176,60 @@ async def test_a_guarded_append_takes_row_by_row(
         await third.close()
         await canceller.close()
     assert await _is_as_the_log_has_it(database)
+
+
+async def _to_many(
+    connection: Connection, command: JobCommand, *job_ids: UUID
+) -> tuple[Alike[JobState], AppendedToMany]:
+    """Decide a command for jobs as they stand, and append that in one statement."""
+    found = await jobs.get_many(connection, job_ids)
+    streams = [(job.job_id, job.state, job.version) for job in found.values()]
+    (decision,) = decided_alike(JOB, Repeats(alike, likewise), streams, command, SYSTEM)
+    rows = job_rows.rows_to_many(decision, likewise)
+    return decision, await append_to_many(connection, decision.append, rows)
+
+
+async def test_one_event_goes_to_many_jobs(
+    database: Database, writer: Connection, connection: Connection
+) -> None:
+    """Claims, starts and ends, from the first to the last; the rows are the fold's."""
+    journal = Journal(connection)
+    job_ids = [await journal.submit(name=f"job {nth}") for nth in range(3)]
+    for command in _FREQUENT:
+        decision, appended = await _to_many(writer, command, *job_ids)
+        assert appended.stream_ids == frozenset(job_ids)
+        assert appended.recorded_at is not None
+        for job_id, event_id in zip(
+            decision.append.stream_ids, decision.append.event_ids, strict=True
+        ):
+            assert (await read_stream(connection, job_id))[-1].event_id == event_id
+    assert await _is_as_the_log_has_it(database)
+
+
+@pytest.mark.parametrize("nth", range(3))
+async def test_to_many_is_not_to_who_moved_on(
+    writer: Connection, connection: Connection, nth: int
+) -> None:
+    """One whose row is elsewhere is left out; so is one whose row lies, since the log is asked."""
+    journal = Journal(connection)
+    job_ids = [await journal.submit() for _ in range(4)]
+    for command in _FREQUENT[:nth]:
+        await _to_many(writer, command, *job_ids)
+    moved, lying, *others = job_ids
+    await connection.execute("UPDATE jobs SET version = version + 1 WHERE job_id = $1", moved)
+    job = await jobs.get(connection, moved)
+    assert job is not None
+    found = await jobs.get_many(connection, job_ids)
+    streams = [(one.job_id, one.state, job.version - 1) for one in found.values()]
+    (decision,) = decided_alike(JOB, Repeats(alike, likewise), streams, _FREQUENT[nth], SYSTEM)
+    rows = job_rows.rows_to_many(decision, likewise)
+    async with connection.transaction():  # the log goes on, and the row does not
+        await append(connection, [an_append(lying, job.version - 1)])
+    asked_the_log = await append_to_many(writer, decision.append, rows)
+    assert asked_the_log.stream_ids == {moved, *others}
+    versions = [len(await _versions(connection, job_id)) for job_id in job_ids]
+    assert versions == [job.version] * 4
+    again = await append_to_many(writer, decision.append, rows)
+    assert again == (frozenset(), again.recorded_at)
+    for job_id in others:
+        assert (await row_of(connection, job_id))["version"] == job.version

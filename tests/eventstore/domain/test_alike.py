@@ -7,6 +7,7 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reactorcide.eventstore.alike import Repeats, decided_alike
 from reactorcide.eventstore.domain.errors import CommandRejected
 from reactorcide.eventstore.domain.events import JobEvent, JobSubmitted
 from reactorcide.eventstore.domain.job import (
@@ -20,7 +21,7 @@ from reactorcide.eventstore.domain.job import (
     alike,
     likewise,
 )
-from reactorcide.eventstore.handle import Change, Repeats, decided, decided_alike
+from reactorcide.eventstore.handle import Change, decided
 from reactorcide.eventstore.record import SYSTEM, Append
 from reactorcide.tests.eventstore.domain.samples import NOW, OWNER, WORKER_ID
 from reactorcide.tests.eventstore.domain.strategies import job_histories, requests, take
@@ -92,16 +93,24 @@ def test_jobs_that_are_alike_are_decided_alike(
 def test_deciding_for_many_is_deciding_for_each(
     states: list[JobState], of_attempt: Callable[[int], JobCommand], attempt: int
 ) -> None:
-    """The same events, versions and states, in the same order; what is refused is left out."""
+    """The same events, versions and states, one decision an event; what is refused is left out."""
     command = of_attempt(attempt)
     streams = [(UUID(int=nth), state, nth) for nth, state in enumerate(states)]
-    found = decided_alike(JOB, REPEATS, streams, command, SYSTEM)
-    expected = one_by_one(streams, command)
-    assert [change for _, change in found] == [change for _, change in expected]
-    for (append, _), (wanted, _) in zip(found, expected, strict=True):
-        assert append[:3] == wanted[:3]
-        assert [one[1:] for one in append.events] == [one[1:] for one in wanted.events]
-    assert len({append.events[0].event_id for append, _ in found}) == len(found)
+    decisions = decided_alike(JOB, REPEATS, streams, command, SYSTEM)
+    expected = {
+        change.stream_id: (append, change) for append, change in one_by_one(streams, command)
+    }
+    assert len({one.event for one in decisions}) == len(decisions)
+    for one in decisions:
+        assert one.append.stream_ids == sorted(one.append.stream_ids)
+        for append, change in zip(one.append.each(), one.changes(likewise), strict=True):
+            wanted, wanted_change = expected.pop(change.stream_id)
+            assert change == wanted_change
+            assert append[:3] == wanted[:3]
+            assert [event[1:] for event in append.events] == [event[1:] for event in wanted.events]
+    assert expected == {}
+    event_ids = [event_id for one in decisions for event_id in one.append.event_ids]
+    assert len(set(event_ids)) == len(event_ids)
 
 
 def one_by_one(

@@ -1,0 +1,105 @@
+"""Commands that come to the same for many streams: decided once, and appended as columns.
+
+A worker tells hundreds of jobs at a time that it takes them, or that they are done. An object
+for each step of each job would cost more than PostgreSQL's part; here there is one for all of
+them. It knows no particular rule and no table.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from operator import itemgetter
+from typing import Generic, NamedTuple, TypeVar
+from uuid import UUID
+
+from reactorcide.eventstore.codec import encode
+from reactorcide.eventstore.domain.decider import Decider
+from reactorcide.eventstore.domain.errors import CommandRejected
+from reactorcide.eventstore.domain.events import Event
+from reactorcide.eventstore.handle import Change
+from reactorcide.eventstore.ids import NO_ID, new_ids
+from reactorcide.eventstore.record import AppendToMany, Context
+
+S = TypeVar("S")
+C = TypeVar("C")
+E = TypeVar("E", bound=Event)
+
+
+class Repeats(NamedTuple, Generic[S]):
+    """How the rules of a stream repeat themselves."""
+
+    alike: Callable[[S], Hashable]
+    """What a decision looks at: streams for which this is equal are decided alike."""
+    likewise: Callable[[S, S], S]
+    """From a state, and what an alike one became, to what it becomes."""
+
+
+class Alike(NamedTuple, Generic[S]):
+    """What a command comes to for many streams. The lists are as long as those of `append`."""
+
+    event: Event
+    append: AppendToMany
+    befores: list[S]
+    """How the streams stood."""
+    models: list[S]
+    """How one that stood alike stands after the event."""
+
+    def changes(self, likewise: Callable[[S, S], S]) -> list[Change[S]]:
+        """Return what a projection is told of each stream by itself."""
+        return [
+            Change(stream_id, version, likewise(before, model), (self.event,))
+            for stream_id, version, before, model in zip(
+                self.append.stream_ids, self.append.versions, self.befores, self.models, strict=True
+            )
+        ]
+
+
+def decided_alike(
+    decider: Decider[S, C, E],
+    repeats: Repeats[S],
+    streams: Iterable[tuple[UUID, S, int]],
+    command: C,
+    context: Context,
+) -> list[Alike[S]]:
+    """Decide one command for many streams (id, state, version); a result for each event.
+
+    The rules are asked once for all streams that are alike: they are pure. What they refuse,
+    what is already so, and what is decided with several events is left out.
+    """
+    known: dict[Hashable, tuple[Alike[S], S] | None] = {}
+    found: dict[tuple[str, str], Alike[S]] = {}
+    last, decision = None, None
+    for stream_id, state, version in sorted(streams, key=itemgetter(0)):
+        if state is not last:  # many may stand by one model
+            last, key = state, repeats.alike(state)
+            if key not in known:
+                known[key] = _decision(decider, state, command, context, found)
+            decision = known[key]
+        if decision is not None:
+            alike, after = decision
+            alike.append.stream_ids.append(stream_id)
+            alike.append.versions.append(version + 1)
+            alike.befores.append(state)
+            alike.models.append(after)
+    for alike in found.values():
+        alike.append.event_ids.extend(new_ids(len(alike.befores)))
+    return list(found.values())
+
+
+def _decision(
+    decider: Decider[S, C, E],
+    state: S,
+    command: C,
+    context: Context,
+    found: dict[tuple[str, str], Alike[S]],
+) -> tuple[Alike[S], S] | None:
+    """Ask the rules: return what becomes of all who stand so, and the state after it."""
+    try:
+        events = decider.decide(state, command)
+    except CommandRejected:
+        return None
+    if len(events) != 1:
+        return None
+    (event,) = events
+    _, kind, schema_version, data = encode(NO_ID, event)
+    append = AppendToMany(decider.stream_type, kind, schema_version, data, context, [], [], [])
+    alike = found.setdefault((kind, data), Alike(event, append, [], []))
+    return alike, decider.evolve(state, event)

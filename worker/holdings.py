@@ -1,0 +1,143 @@
+"""What one worker knows of the jobs it holds, and what it writes of many of them at a time.
+
+It decides nothing: the rules do. What it does not know, or what has changed meanwhile, it leaves
+to who asks the log.
+"""
+
+import asyncio
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from reactorcide.eventstore.alike import Alike, Repeats, decided_alike
+from reactorcide.eventstore.appender import Appender, Unit
+from reactorcide.eventstore.domain.errors import CommandRejected
+from reactorcide.eventstore.domain.job import (
+    JOB,
+    ClaimJob,
+    FinishAttempt,
+    JobState,
+    StartJob,
+    alike,
+    likewise,
+)
+from reactorcide.eventstore.handle import decided
+from reactorcide.eventstore.record import Appended, AppendedToMany, Context, new
+from reactorcide.projections import job_rows
+from reactorcide.projections.jobs import Job
+from reactorcide.worker.coordinator import AttemptKey, ClaimedAttempt
+from reactorcide.worker.direct_errors import our_errors
+
+_REPEATS: Final = Repeats(alike, likewise)
+
+
+class _Holding(NamedTuple):
+    """A job as its worker last saw it: at `version` it stood likewise `model`."""
+
+    version: int
+    before: JobState
+    model: JobState
+
+    @property
+    def state(self) -> JobState:
+        return likewise(self.before, self.model)
+
+
+class Holdings:
+    """The jobs that one worker holds; `recorded` is called with the time of what was written."""
+
+    def __init__(
+        self, write: Appender[JobState], context: Context, recorded: Callable[[datetime], None]
+    ) -> None:
+        self._write = write
+        self._context = context
+        self._recorded = recorded
+        self._held: dict[UUID, _Holding] = {}
+
+    async def claim(
+        self, wanted: Sequence[Job], command: ClaimJob
+    ) -> tuple[list[ClaimedAttempt], bool]:
+        """Claim jobs; return those won, in the order given, and whether others won some."""
+        streams = [(job_id, state, version) for job_id, version, state, *_ in wanted]
+        decisions = decided_alike(JOB, _REPEATS, streams, command, self._context)
+        won = await self._append_alike(decisions)
+        taken: list[ClaimedAttempt] = []
+        for decision in decisions:
+            taken += self._taken(decision, won)
+        if wanted[0].submitted.priority != wanted[-1].submitted.priority:
+            place = {job.job_id: nth for nth, job in enumerate(wanted)}
+            taken.sort(key=lambda claimed: place[claimed.key.job_id])
+        return taken, len(won) < sum(len(one.befores) for one in decisions)
+
+    def _taken(self, decision: Alike[JobState], won: Container[UUID]) -> Iterator[ClaimedAttempt]:
+        """Take note of the jobs of one decision that were won, and yield them."""
+        attempt = decision.models[0].attempt  # one event, so one number
+        stream_ids, versions = decision.append.stream_ids, decision.append.versions
+        for job_id, version, before, model in zip(
+            stream_ids, versions, decision.befores, decision.models, strict=True
+        ):
+            if job_id in won and before.submitted is not None:
+                self._held[job_id] = new(_Holding, (version, before, model))
+                key = new(AttemptKey, (job_id, attempt))
+                yield new(ClaimedAttempt, (key, before.submitted))
+
+    async def complete(self, job_ids: Iterable[UUID], command: FinishAttempt) -> frozenset[UUID]:
+        """End attempts of one number alike; return the jobs of which that is in the log."""
+        held = self._held
+        streams = [
+            (job_id, known.model, known.version)
+            for job_id in job_ids
+            if (known := held.get(job_id)) is not None
+        ]
+        decisions = decided_alike(JOB, _REPEATS, streams, command, self._context)
+        return await self._append_alike(decisions)
+
+    def decided(self, job_id: UUID, command: StartJob | FinishAttempt) -> Unit[JobState] | None:
+        """Decide by what is known of the job; None when that is nothing, or out of date."""
+        known = self._held.get(job_id)
+        if known is None:
+            return None
+        try:
+            return decided(JOB, known.state, known.version, job_id, command, self._context)
+        except CommandRejected:
+            return None
+
+    async def append(self, units: Sequence[Unit[JobState]]) -> frozenset[UUID]:
+        """Append what was decided, and remember it; return the jobs of which it is in the log."""
+        if not units:
+            return frozenset()
+        with our_errors():
+            results = await self._write.append(units)
+        appended = []
+        for (_, change), result in zip(units, results, strict=True):
+            if isinstance(result, Appended):
+                appended.append(change.stream_id)
+                self._recorded(result.recorded_at)
+                if change.stream_id in self._held:
+                    self.learn(change.stream_id, change.version, change.state)
+        return frozenset(appended)
+
+    def learn(self, job_id: UUID, version: int, state: JobState) -> None:
+        """Take note of how a job stands."""
+        self._held[job_id] = _Holding(version, state, state)
+
+    def forget(self, job_ids: Iterable[UUID]) -> None:
+        """Take note of nothing any more: the attempts have ended."""
+        for job_id in job_ids:
+            self._held.pop(job_id, None)
+
+    async def _append_alike(self, decisions: Sequence[Alike[JobState]]) -> frozenset[UUID]:
+        """Append decisions, each in a statement of its own; return whose events are in the log."""
+        with our_errors():
+            results = await asyncio.gather(*map(self._append_one, decisions))
+        for result in results:
+            if result.recorded_at is not None:
+                self._recorded(result.recorded_at)
+        if len(results) == 1:
+            return results[0].stream_ids
+        return frozenset().union(*(result.stream_ids for result in results))
+
+    async def _append_one(self, decision: Alike[JobState]) -> AppendedToMany:
+        rows = job_rows.rows_to_many(decision, likewise)
+        return await self._write.append_to_many(decision.append, rows)
