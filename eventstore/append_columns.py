@@ -7,21 +7,22 @@ is sent once.
 from collections.abc import Container, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
+from uuid import UUID
 
 from reactorcide.eventstore import append_sql
-from reactorcide.eventstore.record import Append, AppendToMany, Context
+from reactorcide.eventstore.record import Append, AppendToMany, Context, NewEvent
 
-context_columns: Final = attrgetter(
-    "actor_type",
-    "actor_id",
-    "token_id",
-    "ip",
-    "user_agent",
-    "request_id",
-    "correlation_id",
-    "causation_id",
-)
+context_columns: Final = attrgetter(*append_sql.CONTEXT)
 """Returns the columns of a context, in the order of the log's."""
+
+
+_STREAM_ID: Final = append_sql.EVERYTHING.index("stream_id")
+_EVENT_ID: Final = append_sql.EVERYTHING.index("event_id")
+
+
+def ids(values: Iterable[UUID]) -> str:
+    """Return an array of ids as `append_sql` takes it."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def with_everything(appends: Sequence[Append]) -> tuple[tuple[Any, ...], ...]:
@@ -35,7 +36,10 @@ def with_everything(appends: Sequence[Append]) -> tuple[tuple[Any, ...], ...]:
         for stream_type, stream_id, version, events, context in appends
         for nth, (event_id, kind, schema_version, data) in enumerate(events, 1)
     ]
-    return tuple(zip(*rows, strict=True))
+    columns: list[Any] = list(zip(*rows, strict=True))
+    for nth in (_STREAM_ID, _EVENT_ID):
+        columns[nth] = ids(columns[nth])
+    return tuple(columns)
 
 
 def with_one_context(
@@ -49,9 +53,55 @@ def with_one_context(
     ]
     columns = dict(zip(append_sql.ONE_CONTEXT, zip(*rows, strict=True), strict=True))
     same = same_in(columns, append_sql.KEYS)
-    *values, expected = (values[0] if name in same else values for name, values in columns.items())
+    stream_ids, versions, event_ids, *values, expected = (
+        values[0] if name in same else values for name, values in columns.items()
+    )
     each = tuple(name for name in append_sql.ONE_CONTEXT if name not in same)
-    return each, (*values, *context_columns(context), expected)
+    written = ids(stream_ids), versions, ids(event_ids), *values
+    return each, (*written, *context_columns(context), expected)
+
+
+def fresh_columns(appends: Sequence[Append]) -> tuple[append_sql.Fresh, list[Any]] | None:
+    """Turn the first appends to new streams into columns, one element per stream.
+
+    None when they are not alike: events of other types, or more than a few.
+    """
+    steps = _steps([append.events for append in appends])
+    if steps is None:
+        return None
+    first = appends[0].context
+    contexts: list[Any] = list(context_columns(first))
+    differing: tuple[str, ...] = ()
+    if not all(append.context is first for append in appends):
+        each = zip(*(context_columns(append.context) for append in appends), strict=True)
+        columns = dict(zip(append_sql.CONTEXT, each, strict=True))
+        same = same_in(columns)
+        contexts = [values[0] if name in same else values for name, values in columns.items()]
+        differing = tuple(name for name in append_sql.CONTEXT if name not in same)
+    stream_ids = ids(append.stream_id for append in appends)
+    shapes, arguments = steps
+    written = [stream_ids, appends[0].stream_type, *contexts, *arguments]
+    return append_sql.Fresh(shapes, differing), written
+
+
+def _steps(
+    streams: Sequence[Sequence[NewEvent]],
+) -> tuple[tuple[append_sql.Step, ...], list[Any]] | None:
+    """Return the first, second … event of all streams as columns; None if they are not alike."""
+    count = len(streams[0])
+    if count > append_sql.FRESH_EVENTS or any(len(events) != count for events in streams):
+        return None
+    shapes: list[append_sql.Step] = []
+    arguments: list[Any] = []
+    for events in zip(*streams, strict=True):
+        _, kind, schema_version, data = events[0]
+        if any(event[1] != kind or event[2] != schema_version for event in events):
+            return None
+        texts = [event[3] for event in events]
+        is_same = texts.count(data) == len(texts)
+        shapes.append(append_sql.Step(kind, schema_version, is_same))
+        arguments += (ids(event[0] for event in events), data if is_same else texts)
+    return tuple(shapes), arguments
 
 
 def guarded_columns(
@@ -73,9 +123,9 @@ def guarded_columns(
         values[0] if name in same else values for name, values in columns.items()
     )
     return same, [
-        [append.stream_id for append in appends],
+        ids(append.stream_id for append in appends),
         version,
-        [append.events[0].event_id for append in appends],
+        ids(append.events[0].event_id for append in appends),
         *(stream_type, first.type, first.schema_version, data),
         *context_columns(context),
         *others,
@@ -93,7 +143,7 @@ def columns_to_many(
     if versions.count(versions[0]) == len(versions):
         version, same = versions[0], same | {"version"}
     return same, [
-        *(stream_ids, version, event_ids, stream_type, kind, schema_version, data),
+        *(ids(stream_ids), version, ids(event_ids), stream_type, kind, schema_version, data),
         *context_columns(context),
         *arguments,
     ]

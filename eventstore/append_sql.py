@@ -9,20 +9,22 @@ event, and what a worker or a bulk submit writes shares most of it.
              A version that is taken refuses the whole statement: the careful one follows.
     careful  the same for each stream by itself: the first event in, unless its version is
              taken, and the others after it. Twice the work per event.
+    fresh    the same for streams that all are new, and begin with events of the same types.
     guarded  what is known to stand at its version because a row that says so was just taken
              away or changed by the same statement: nothing is looked up in the log.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from itertools import starmap
-from typing import Final
+from typing import Final, NamedTuple
 
 _COLUMNS_PART: Final = (
-    ("stream_id", "uuid"),
+    ("stream_id", "id"),
     ("version", "int"),
-    ("event_id", "uuid"),
+    ("event_id", "id"),
     ("stream_type", "text"),
     ("type", "text"),
     ("schema_version", "smallint"),
@@ -37,6 +39,9 @@ _COLUMNS_PART: Final = (
     ("causation_id", "uuid"),
     ("expected_version", "int"),
 )
+_WIRE_TYPE: Final = re.compile(r"[a-z_]+(\.[a-z_]+)*")
+_ID: Final = "id"
+"""A uuid that is never null."""
 _RECORDED: Final = len(_COLUMNS_PART) - 1
 _NUMBER: Final = {name: number for number, (name, _) in enumerate(_COLUMNS_PART, 1)}
 
@@ -49,8 +54,33 @@ EVERYTHING: Final = tuple(name for name, _ in _COLUMNS_PART)
 """Each event has values of its own."""
 ONE_CONTEXT: Final = (*KEYS, "stream_type", "type", "schema_version", "data", "expected_version")
 """One actor and one request wrote them all; what else they share may be left out as well."""
+CONTEXT: Final = tuple(name for name, _ in _COLUMNS_PART[_NUMBER["actor_type"] - 1 : _RECORDED])
+"""Who caused an event, from where, and what else belongs to it."""
 FIRST_OF_ROWS: Final = len(_COLUMNS_PART) + 1
 """The number of the first parameter of InlineRows."""
+FRESH_EVENTS: Final = 3
+"""New streams may be written as such when they begin with so many events at most."""
+_FIRST_OF_STEPS: Final = 2 + len(CONTEXT) + 1
+
+
+class Step(NamedTuple):
+    """An event that all new streams of a call have at the same version."""
+
+    type: str
+    schema_version: int
+    is_same_data: bool
+
+
+class Fresh(NamedTuple):
+    """What new streams begin with, and what of their contexts differs."""
+
+    steps: tuple[Step, ...]
+    differing: tuple[str, ...] = ()
+
+    @property
+    def first_of_rows(self) -> int:
+        """The number of the first parameter of FreshRows."""
+        return _FIRST_OF_STEPS + 2 * len(self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +105,18 @@ class Guard:
         return tuple(name for name, _ in self.columns)
 
 
+def array(number: int, kind: str) -> str:
+    """Return an array parameter; ids go as text, which the driver sends in half the time."""
+    return f"${number}::text::uuid[]" if kind == _ID else f"${number}::{kind}[]"
+
+
 def _value(name: str, kind: str, each: tuple[str, ...]) -> str:
     return name if name in each else f"${_NUMBER[name]}::{kind}"
 
 
 def _incoming(each: tuple[str, ...]) -> str:
     """Return the unnest of what differs from event to event."""
-    arrays = [f"${_NUMBER[name]}::{_TYPES[name]}[]" for name in each]
+    arrays = [array(_NUMBER[name], _TYPES[name]) for name in each]
     return f"unnest({', '.join(arrays)}) AS i ({', '.join(each)})"
 
 
@@ -116,7 +151,7 @@ def narrowed(columns: Iterable[tuple[str, int, str]], same: frozenset[str]) -> s
         if name in same:
             values.append(f"${number}::{kind} AS {name}")
         else:
-            arrays.append((name, f"${number}::{kind}[]"))
+            arrays.append((name, array(number, kind)))
     names = ", ".join(name for name, _ in arrays)
     unnest = ", ".join(array for _, array in arrays)
     return f"SELECT {', '.join((names, *values))} FROM unnest({unnest}) AS i ({names})"
@@ -136,6 +171,53 @@ def plain(each: tuple[str, ...], rows: str) -> str:
     )
     # A bare INSERT stays one: a CTE costs a tenth of a lone append.
     return "WITH first AS (" + insert + ")" + rows + _RESULT_PART if rows else insert
+
+
+@cache
+def fresh(shape: Fresh, rows: str) -> str:
+    """Return the statement that begins many streams; a stream that is there refuses it as a whole.
+
+    `$1` are the streams' ids, `$2` is their type, then come the context's columns, and for each
+    step the events' ids and data.
+    """
+    arrays, steps = {"stream_id": array(1, _ID)}, []
+    context = []
+    for number, name in enumerate(CONTEXT, 3):
+        context.append(name if name in shape.differing else f"${number}::{_TYPES[name]}")
+        if name in shape.differing:
+            arrays[name] = array(number, _TYPES[name])
+    for nth, step in enumerate(shape.steps, 1):
+        number = _FIRST_OF_STEPS + 2 * (nth - 1)
+        arrays[f"id_{nth}"] = array(number, _ID)
+        written = f"${number + 1}::jsonb"
+        if not step.is_same_data:
+            written = f"data_{nth}"
+            arrays[written] = array(number + 1, "jsonb")
+        steps.append(
+            f"({nth}, id_{nth}, '{_plain_name(step.type)}', {step.schema_version:d}, {written})"
+        )
+    return (
+        "WITH first AS (\n"
+        + _INSERT_PART
+        + "stream_id, e.version, e.event_id, $2::text, e.type, e.schema_version, e.data, "
+        + ", ".join(context)
+        + f"\nFROM unnest({', '.join(arrays.values())}) AS i ({', '.join(arrays)})"
+        + f"\nCROSS JOIN LATERAL (VALUES {', '.join(steps)})"
+        + " AS e (version, event_id, type, schema_version, data)"
+        + _RETURNING_PART
+        + ")"
+        + rows
+        + _RESULT_PART
+        + " WHERE version = 1"
+    )
+
+
+def _plain_name(wire_type: str) -> str:
+    """Return a type as it may stand in a statement."""
+    if not _WIRE_TYPE.fullmatch(wire_type):
+        msg = f"{wire_type!r} can't be an event's type"
+        raise ValueError(msg)
+    return wire_type
 
 
 @cache

@@ -33,6 +33,7 @@ import asyncpg
 from reactorcide.eventstore import append_sql
 from reactorcide.eventstore.append_columns import (
     columns_to_many,
+    fresh_columns,
     guarded_columns,
     with_everything,
     with_one_context,
@@ -60,6 +61,20 @@ class InlineRows:
     """
 
     sql: str
+    arguments: tuple[Any, ...]
+    fresh: "FreshRows | None" = None
+    """The same at less cost, where all the streams are new."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshRows:
+    """What a projection writes of new streams when all of them, or none, get into the log.
+
+    `sql` makes the fragment: it numbers its parameters from the number given, has the streams' ids
+    in `$1` (see `append_sql.array`), and need not look at `first`.
+    """
+
+    sql: Callable[[int], str]
     arguments: tuple[Any, ...]
 
 
@@ -229,6 +244,10 @@ async def _plainly(
     connection: Connection, appends: Sequence[Append], rows: InlineRows
 ) -> dict[UUID, asyncpg.Record]:
     """Insert all; a taken version raises UniqueViolationError."""
+    if rows.fresh is not None and (columns := fresh_columns(appends)) is not None:
+        shape, values = columns
+        sql = append_sql.fresh(shape, rows.fresh.sql(shape.first_of_rows))
+        return _by_stream(await connection.fetch(sql, *values, *rows.fresh.arguments))
     context = appends[0].context
     if all(append.context is context for append in appends):
         each, arguments = with_one_context(appends, context)

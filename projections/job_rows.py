@@ -5,11 +5,11 @@ statements of their own; `jobs` says what a row is and reads it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, TypeAlias
 
 from reactorcide.eventstore.alike import Alike
-from reactorcide.eventstore.append_columns import same_in
+from reactorcide.eventstore.append_columns import ids, same_in
 from reactorcide.eventstore.append_sql import FIRST_OF_ROWS, Guard, narrowed
 from reactorcide.eventstore.domain.events import (
     Event,
@@ -20,7 +20,7 @@ from reactorcide.eventstore.domain.events import (
 )
 from reactorcide.eventstore.domain.job import HELD, JobState, Status
 from reactorcide.eventstore.handle import Change
-from reactorcide.eventstore.store import GuardedRows, InlineRows, Rows
+from reactorcide.eventstore.store import FreshRows, GuardedRows, InlineRows, Rows
 from reactorcide.projections.jobs import ENDING, changing, constant
 from reactorcide.projections.sql import statements
 
@@ -134,7 +134,7 @@ def _any_rows(changes: Sequence[Change[JobState]]) -> InlineRows:
 
 
 NEW_COLUMNS: Final = (
-    *(("job_id", "uuid"), ("version", "int"), ("user_id", "uuid"), ("name", "text")),
+    *(("job_id", "id"), ("version", "int"), ("user_id", "uuid"), ("name", "text")),
     *(("source_type", "text"), ("queue_name", "text"), ("priority", "int")),
     *(("unique_key", "text"), ("labels", "jsonb"), ("available_at", "timestamptz")),
 )
@@ -156,16 +156,43 @@ def _new_rows(place: str, changes: Sequence[Change[JobState]]) -> InlineRows:
     if place == "into_ready":
         del columns["available_at"]
     same = same_in(columns, ("job_id",))
-    arguments = (values[0] if name in same else values for name, values in columns.items())
-    return InlineRows(new_rows_sql(place, same), tuple(arguments))
+    del columns["job_id"]
+    arguments = tuple(values[0] if name in same else values for name, values in columns.items())
+    job_ids = ids(change.stream_id for change in changes)
+    count = (len(changes),) if "queue_name" in same else ()
+    fresh = FreshRows(partial(fresh_rows_sql, place, same), (*arguments, *count))
+    return InlineRows(new_rows_sql(place, same), (job_ids, *arguments), fresh)
 
 
 @cache
 def new_rows_sql(place: str, same: frozenset[str]) -> str:
     """Return the fragment that puts new jobs into a place; see `append_sql.narrowed`."""
-    columns = NEW_COLUMNS if place == "into_waiting" else NEW_COLUMNS[:-1]
-    numbered = [(name, nth, kind) for nth, (name, kind) in enumerate(columns, FIRST_OF_ROWS)]
-    return ", new_rows AS (" + narrowed(numbered, same) + ")" + SQL[place]
+    numbered = [(name, nth, kind) for nth, (name, kind) in enumerate(_of(place), FIRST_OF_ROWS)]
+    return f", new_rows AS ({narrowed(numbered, same)})" + SQL[place] + "\n" + SQL["new_as_held"]
+
+
+@cache
+def fresh_rows_sql(place: str, same: frozenset[str], first_number: int) -> str:
+    """Return the same for jobs that all are new, by the ids in `$1`: nothing is looked for.
+
+    When they share a queue, their number follows the columns: nothing is counted either.
+    """
+    (job_id, kind), *columns = _of(place)
+    numbers = {name: number for number, (name, _) in enumerate(columns, first_number)}
+    numbered = [(job_id, 1, kind), *((name, numbers[name], kind) for name, kind in columns)]
+    put = f", new_rows AS ({narrowed(numbered, same)})" + SQL[place]
+    if "queue_name" not in same:
+        return put + "\n" + SQL["new_all"]
+    return put + SQL["new_known"].format(
+        status="submitted" if place == "into_waiting" else "queued",
+        queue=numbers["queue_name"],
+        count=first_number + len(columns),
+    )
+
+
+def _of(place: str) -> tuple[tuple[str, str], ...]:
+    """Return the columns that new jobs in a place have."""
+    return NEW_COLUMNS if place == "into_waiting" else NEW_COLUMNS[:-1]
 
 
 def _columns(values: Sequence[tuple[Any, ...]], width: int) -> Iterable[list[Any]]:

@@ -96,13 +96,6 @@ counted AS (
         job_id, version, 'submitted', available_at, user_id, name, source_type, queue_name,
         priority, unique_key, labels, 0, 0, 0, now(), now()
     FROM new_rows AS n
-    WHERE (n.job_id IN (SELECT stream_id FROM first)) IS TRUE
-    RETURNING queue_name
-),
-counted AS (
-    INSERT INTO queue_changes (queue_name, status, jobs)
-    SELECT queue_name, 'submitted', count(*) FROM new_jobs GROUP BY queue_name
-)
 
 -- name: into_ready  jobs just submitted that may run, which is what most appends write
 , new_jobs AS (
@@ -114,12 +107,28 @@ counted AS (
         job_id, version, 'queued', user_id, name, source_type, queue_name, priority,
         unique_key, labels, 0, 0, 0, now(), now()
     FROM new_rows AS n
+
+-- name: new_as_held  of new jobs, those whose appends held
     WHERE (n.job_id IN (SELECT stream_id FROM first)) IS TRUE
-    RETURNING queue_name
+    RETURNING queue_name, status
 ),
 counted AS (
     INSERT INTO queue_changes (queue_name, status, jobs)
-    SELECT queue_name, 'queued', count(*) FROM new_jobs GROUP BY queue_name
+    SELECT queue_name, status, count(*) FROM new_jobs GROUP BY queue_name, status
+)
+
+-- name: new_all  all of them
+    RETURNING queue_name, status
+),
+counted AS (
+    INSERT INTO queue_changes (queue_name, status, jobs)
+    SELECT queue_name, status, count(*) FROM new_jobs GROUP BY queue_name, status
+)
+
+-- name: new_known  all of them, when their queue and their number are known
+),
+counted AS (
+    INSERT INTO queue_changes (queue_name, status, jobs) VALUES (${queue}, '{status}', ${count})
 )
 
 -- name: claim_standing  take the jobs that are queued at the version expected

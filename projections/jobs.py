@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from reactorcide.eventstore.codec import Encoded, decode
 from reactorcide.eventstore.database import Reader
@@ -159,11 +159,9 @@ def values(job_id: UUID, facts: Sequence[Fact[JobEvent]]) -> tuple[Any, ...]:
 def state_of(row: asyncpg.Record) -> JobState:
     """Return the rules' state that a row of the table, with the job's first event, holds."""
     first = Encoded(row["position"], row["type"], row["schema_version"], row["data"])
-    submitted = decode(first)
-    assert isinstance(submitted, JobSubmitted)  # noqa: S101  a job begins with job.submitted
     return JobState(
         status=Status(row["status"]),
-        submitted=submitted,
+        submitted=_decoded(first),
         attempt=row["attempt"],
         failures=row["failures"],
         lost_leases=row["lost_leases"],
@@ -253,10 +251,10 @@ def _queued(  # noqa: PLR0913, PLR0917  the columns of a row, by position: by na
     position: int,
     schema_version: int,
     data: str,
+    args: str | None,
 ) -> Job:
     """Return the job that a row of `claimable` holds."""
-    submitted = decode(Encoded(position, JobSubmitted.wire_type, schema_version, data))
-    assert isinstance(submitted, JobSubmitted)  # noqa: S101  a job begins with job.submitted
+    submitted = _requested(Encoded(position, JobSubmitted.wire_type, schema_version, data), args)
     attempts = attempt, failures, lost_leases
     state = new(
         JobState,
@@ -265,7 +263,33 @@ def _queued(  # noqa: PLR0913, PLR0917  the columns of a row, by position: by na
             *(None, available_at, None, exit_code, last_error, None),
         ),
     )
-    return Job(job_id, version, state, created_at, updated_at)
+    return new(Job, (job_id, version, state, created_at, updated_at, None, None, None, None))
+
+
+def _requested(first: Encoded, args: str | None) -> JobSubmitted:
+    """Return a request of which the args were read apart: decoded once for all that are alike."""
+    if first.schema_version != JobSubmitted.schema_version:  # an upcaster sees it whole
+        whole = from_json(first.data) | ({} if args is None else {"args": from_json(args)})
+        return _decoded(first._replace(data=to_json(whole).decode()))
+    submitted = _known_requests.get(first.data)
+    if submitted is None:
+        submitted = _decoded(first)
+        if len(first.data) <= _KEPT_CHARACTERS:
+            if len(_known_requests) >= _KEPT:
+                _known_requests.clear()
+            _known_requests[first.data] = submitted
+    return submitted if args is None else submitted.with_args(from_json(args))
+
+
+_known_requests: Final[dict[str, JobSubmitted]] = {}
+_KEPT: Final = 500
+_KEPT_CHARACTERS: Final = 2000
+
+
+def _decoded(first: Encoded) -> JobSubmitted:
+    submitted = decode(first)
+    assert isinstance(submitted, JobSubmitted)  # noqa: S101  a job begins with job.submitted
+    return submitted
 
 
 async def due(connection: Reader, limit: int) -> list[Job]:

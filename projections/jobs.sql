@@ -12,9 +12,11 @@ FROM jobs AS j JOIN events AS e ON e.stream_id = j.job_id AND e.version = 1
 WHERE j.job_id = ANY ($1::uuid[]) AND j.status <> 'deleted'
 
 -- name: claimable  the next jobs of some queues: best priority first, then oldest
+-- (many jobs ask for the same but for the args, which come apart)
 SELECT
     j.job_id, j.version, j.attempt, j.failures, j.lost_leases, j.available_at, j.exit_code,
-    j.last_error, j.created_at, j.updated_at, e.position, e.schema_version, e.data::text AS data
+    j.last_error, j.created_at, j.updated_at, e.position, e.schema_version,
+    (e.data - 'args')::text AS data, (e.data -> 'args')::text AS args
 FROM (
     SELECT found.* FROM (
         SELECT r.* FROM unnest($1::text[]) AS queue (name)
@@ -40,7 +42,8 @@ ORDER BY j.priority DESC, j.job_id
 -- name: claimable_after  the same, of what comes after job $8 of priority $7: nothing is read twice
 SELECT
     j.job_id, j.version, j.attempt, j.failures, j.lost_leases, j.available_at, j.exit_code,
-    j.last_error, j.created_at, j.updated_at, e.position, e.schema_version, e.data::text AS data
+    j.last_error, j.created_at, j.updated_at, e.position, e.schema_version,
+    (e.data - 'args')::text AS data, (e.data -> 'args')::text AS args
 FROM (
     SELECT found.* FROM (
         SELECT r.* FROM unnest($1::text[]) AS queue (name)

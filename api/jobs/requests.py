@@ -247,23 +247,11 @@ class JobRequest(RequestModel):
             fields["sealed_env_vars"] = {name: seal(values[name], name) for name in sorted(secret)}
         fields["job_dir"] = self.job_dir or self.code_dir
         fields["depends_on"] = tuple(self.depends_on)
-        return _fact(fields)
-
-
-def _fact(fields: dict[str, Any]) -> JobSubmitted:
-    """Return the event of these fields, all of them, as they are: model_construct asks of each."""
-    fact = JobSubmitted.__new__(JobSubmitted)
-    put = object.__setattr__  # the event is frozen
-    put(fact, "__dict__", fields)
-    put(fact, "__pydantic_fields_set__", _FACT_FIELDS)
-    put(fact, "__pydantic_extra__", None)
-    put(fact, "__pydantic_private__", None)
-    return fact
+        return JobSubmitted.of(fields)
 
 
 _FACTS_ALONE: Final = {"sealed_env_vars": NOTHING, "retry_of": None}
 """What a request does not say."""
-_FACT_FIELDS: Final = set(JobSubmitted.model_fields)
 
 
 class BatchRequest(RequestModel):

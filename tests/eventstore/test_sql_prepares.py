@@ -19,7 +19,7 @@ import pytest
 
 from reactorcide import eventstore, projections
 from reactorcide.eventstore import append_sql
-from reactorcide.eventstore.append_sql import Guard
+from reactorcide.eventstore.append_sql import Fresh, Guard, Step
 from reactorcide.eventstore.database import Database
 from reactorcide.projections import job_rows
 from reactorcide.tests.conftest import Connection
@@ -62,10 +62,8 @@ def guards() -> Iterator[tuple[str, Guard]]:
 ALL: Final = dict(texts())
 GUARDS: Final = dict(guards())
 OF_GUARDS: Final = frozenset(text for g in GUARDS.values() for text in (g.standing, g.rows))
-NEW_JOBS: Final = {
-    f"new jobs {place}, same {' '.join(sorted(same))}": job_rows.new_rows_sql(place, same)
-    for place in ("into_ready", "into_waiting")
-    for same in map(
+ALIKE: Final = tuple(
+    map(
         frozenset,
         (
             (),
@@ -73,6 +71,11 @@ NEW_JOBS: Final = {
             {name for name, _ in job_rows.NEW_COLUMNS[1:]},
         ),
     )
+)
+NEW_JOBS: Final = {
+    f"new jobs {place}, same {' '.join(sorted(same))}": job_rows.new_rows_sql(place, same)
+    for place in ("into_ready", "into_waiting")
+    for same in ALIKE
 }
 FRAGMENTS: Final = {
     name: text
@@ -111,7 +114,20 @@ GUARDED: Final = {
     for name, guard in GUARDS.items()
     for same in (frozenset(("data", *guard.names)), frozenset(("data", "version", *guard.names)))
 }
-APPENDS: Final = PLAIN | CAREFUL | GUARDED
+BEGINNINGS: Final = {
+    "one event": Fresh((Step("job.submitted", 1, is_same_data=False),)),
+    "two": Fresh((Step("job.submitted", 1, is_same_data=False), Step("job.queued", 1, True))),  # noqa: FBT003
+    "three, by many": Fresh((Step("a.b", 1, is_same_data=True),) * 3, append_sql.CONTEXT),
+}
+FRESH: Final = {
+    f"new streams of {name}, {place}, same {' '.join(sorted(same))}": append_sql.fresh(
+        shape, job_rows.fresh_rows_sql(place, same, shape.first_of_rows)
+    )
+    for name, shape in BEGINNINGS.items()
+    for place in ("into_ready", "into_waiting")
+    for same in ALIKE
+}
+APPENDS: Final = PLAIN | CAREFUL | GUARDED | FRESH
 STATEMENTS: Final = {
     name: text
     for name, text in ALL.items()
