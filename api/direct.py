@@ -6,10 +6,11 @@ database may submit in anybody's name. Reads no settings.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import AsyncExitStack, nullcontext
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, repeat
 from types import TracebackType
 from typing import Final, Self, Unpack
 from uuid import UUID
@@ -17,6 +18,7 @@ from uuid import UUID
 from reactorcide.api.errors import Flaw, Problem
 from reactorcide.api.jobs import asked
 from reactorcide.api.jobs.asked import Asked, JobFields, Refused
+from reactorcide.api.jobs.forms import Filled, Forms
 from reactorcide.api.jobs.requests import JobRequest, Seal
 from reactorcide.api.jobs.submission import (
     Submission,
@@ -37,6 +39,8 @@ __all__ = ["JobFields", "JobRequest", "Refused", "Submitter", "submit_all_in", "
 
 _USER_AGENT: Final = "reactorcide.api.direct"
 _CHUNK_JOBS: Final = 250
+_TURNS: Final = 3
+"""Of the event loop, until a connection has taken what was handed in."""
 
 
 class Submitter:
@@ -57,6 +61,7 @@ class Submitter:
         self._database = Database(database_uri)
         self._user_id = user_id
         self._seal = _sealing(secret_key)
+        self._forms = Forms(user_id, self._seal)
         self._context = _context_of(user_id)
         self._connections = connections
         self._appender = Appender(self._database, job_rows.rows, connections, job_rows.kind_of)
@@ -89,12 +94,18 @@ class Submitter:
         It is called after its handler or command if no name is given. When an active job has
         its `unique_key`, that job's id is returned. Raises Refused, and DatabaseError.
         """
-        request = asked.one({"name": name, **fields})
-        if request.unique_key is not None or request.depends_on:
-            (job_id,) = await self._submit_carefully([request])
-            return job_id
-        submitted = request.submitted(self._user_id, self._seal)
-        (job_id,) = await self._append(new_units([submitted], [False], self._context))
+        given = {"name": name, **fields}
+        filled = self._forms.fill([given])
+        if filled is None:
+            request = asked.one(given)
+            if request.unique_key is not None or request.depends_on:
+                (job_id,) = await self._submit_carefully([request])
+                return job_id
+            submitted = request.submitted(self._user_id, self._seal)
+            units = new_units([submitted], [False], self._context)
+        else:
+            units = _filled_units(filled, self._context)
+        (job_id,) = await self._append(units)
         return job_id
 
     async def submit_many(self, requests: Iterable[Asked]) -> list[UUID]:
@@ -104,25 +115,27 @@ class Submitter:
         are taken from `requests`: when it raises, those before the one that it points at
         may be in the log. Raises Refused (`/7/args` is in number 7), and DatabaseError.
         """
-        chunks = _chunks(requests, _CHUNK_JOBS)
-        made: dict[int, list[UUID]] = {}
+        ids: list[UUID] = []
+        writing: deque[asyncio.Task[list[UUID]]] = deque()
+        try:
+            for first, chunk in _chunks(requests, _CHUNK_JOBS):
+                if len(writing) > self._connections:
+                    ids += await writing.popleft()
+                writing.append(asyncio.create_task(self._submit_all(chunk, first)))
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
+            while writing:
+                ids += await writing.popleft()
+        finally:
+            await asyncio.gather(*writing, return_exceptions=True)
+        return ids
 
-        async def write() -> None:
-            try:
-                for first, chunk in chunks:
-                    made[first] = await self._submit_all(asked.many(chunk, first), first)
-            finally:
-                chunks.close()  # what one fails at, the others need not begin
-
-        # Each makes a chunk while those of the others are being written.
-        writers = [write() for _ in range(self._connections + 1)]
-        for error in await asyncio.gather(*writers, return_exceptions=True):
-            if error is not None:
-                raise error
-        return [job_id for first in sorted(made) for job_id in made[first]]
-
-    async def _submit_all(self, requests: Sequence[JobRequest], first: int) -> list[UUID]:
+    async def _submit_all(self, chunk: Sequence[Asked], first: int) -> list[UUID]:
         """Submit them, all or none."""
+        filled = self._forms.fill(chunk)
+        if filled is not None:
+            return await self._append(_filled_units(filled, self._context))
+        requests = asked.many(chunk, first)
         if any(one.unique_key is not None or one.depends_on for one in requests):
             return await self._submit_carefully(requests, first)
         submitted = [one.submitted(self._user_id, self._seal) for one in requests]
@@ -253,6 +266,12 @@ rung AS (
 
 _TYPES: Final = {"jsonb": 3802, "uuid": 2950, "text": 25, "timestamptz": 1184, "int4": 23}
 """What a submit sends: PostgreSQL's numbers of its own types never change."""
+
+
+def _filled_units(filled: Sequence[Filled], context: Context) -> list[Unit[JobState]]:
+    submitted, texts = zip(*filled, strict=True)
+    waiting = repeat(False, len(submitted))  # noqa: FBT003  nothing holds them back
+    return new_units(submitted, waiting, context, texts)
 
 
 def _chunks(requests: Iterable[Asked], size: int) -> Generator[tuple[int, list[Asked]], None, None]:

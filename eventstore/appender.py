@@ -32,6 +32,8 @@ T = TypeVar("T")
 Unit: TypeAlias = tuple[Append, Change[S]]
 
 _BATCH_UNITS: Final = 1000
+_SHARED_UNITS: Final = 200
+"""A statement of so many gains nothing by more, while another connection has nothing to do."""
 _REPETITIONS: Final = 5
 _CLOSE_SECONDS: Final = 5.0
 # The driver asks the server once about each of these: 20 ms that the first command would wait.
@@ -190,7 +192,7 @@ class Appender(Generic[S]):
             call = self._calls.popleft()
             if call.answer.done():
                 continue  # its caller was cancelled
-            if taken and len(streams) + len(call.stream_ids) > _BATCH_UNITS:
+            if taken and len(streams) + len(call.stream_ids) > self._most_units():
                 left.append(call)
                 break
             is_alike = not taken or call.kind == taken[0].kind
@@ -201,6 +203,10 @@ class Appender(Generic[S]):
             streams |= call.stream_ids
         self._calls.extendleft(reversed(left))
         return taken
+
+    def _most_units(self) -> int:
+        """Return how many units to write together: what is much already leaves room for others."""
+        return _SHARED_UNITS if self._idle else _BATCH_UNITS
 
     async def _write(self, lane: "_Lane", batch: Sequence[_Call[S]]) -> None:
         """Write a batch and answer its calls; one that PostgreSQL refuses is taken apart."""

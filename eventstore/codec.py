@@ -73,13 +73,18 @@ def encode(event_id: UUID, event: Event) -> NewEvent:
     known = _written.get(id(event))
     if known is not None:
         return NewEvent(event_id, *known[1])
-    data = event.__pydantic_serializer__.to_json(event, exclude_defaults=True).decode()
-    written = event.wire_type, event.schema_version, data
-    if len(data) <= _KEPT_CHARACTERS:
+    made = written(event)
+    if len(made[2]) <= _KEPT_CHARACTERS:
         if len(_written) >= _KEPT:
             _written.clear()
-        _written[id(event)] = event, written
-    return NewEvent(event_id, *written)
+        _written[id(event)] = event, made
+    return NewEvent(event_id, *made)
+
+
+def written(event: Event) -> tuple[str, int, str]:
+    """Return type, schema version and JSON of an event, as `encode` writes them."""
+    data = event.__pydantic_serializer__.to_json(event, exclude_defaults=True).decode()
+    return event.wire_type, event.schema_version, data
 
 
 def whole(recorded: RecordedEvent | Encoded) -> dict[str, Any]:

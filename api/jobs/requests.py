@@ -37,7 +37,7 @@ from reactorcide.eventstore.domain.events import NOTHING, JobSubmitted, Json
 _JOB_ROOT: Final = "/job"
 _ENV_BYTES: Final = 256 * 1024
 _LABEL_BYTES: Final = 16 * 1024
-_ARGS_BYTES: Final = 256 * 1024
+ARGS_BYTES: Final = 256 * 1024
 _SECRET_MIN_BYTES: Final = 4
 _BATCH_JOBS: Final = 1000
 _GIT_SCHEMES: Final = frozenset({"https", "ssh", "git", "file"})
@@ -125,11 +125,11 @@ def _labels(labels: dict[str, str]) -> dict[str, str]:
 
 def _args(args: JsonValue) -> JsonValue:
     size = len(to_json(args))
-    if size > _ARGS_BYTES:
+    if size > ARGS_BYTES:
         raise PydanticCustomError(
             "too_many_bytes",
             "Must be at most {limit} bytes as JSON, these are {size}",
-            {"limit": _ARGS_BYTES, "size": size},
+            {"limit": ARGS_BYTES, "size": size},
         )
     return args
 

@@ -12,14 +12,14 @@ from uuid import UUID
 
 from reactorcide.api.errors import Flaw, invalid_input
 from reactorcide.eventstore.appender import Unit
-from reactorcide.eventstore.codec import encode
+from reactorcide.eventstore.codec import encode, written
 from reactorcide.eventstore.database import Connection, Reader
 from reactorcide.eventstore.domain.decider import fold
 from reactorcide.eventstore.domain.events import JobEvent, JobSubmitted
 from reactorcide.eventstore.domain.job import JOB, JobState, Status, SubmitJob
 from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists
-from reactorcide.eventstore.ids import new_id, new_ids
-from reactorcide.eventstore.record import Append, Appended, AppendResult, Context
+from reactorcide.eventstore.ids import new_ids
+from reactorcide.eventstore.record import Append, Appended, AppendResult, Context, NewEvent, new
 from reactorcide.projections import jobs
 from reactorcide.projections.jobs import Job
 
@@ -71,15 +71,15 @@ async def submit_unless_active(
     """
     found = await _active(connection, submissions)
     firsts: dict[tuple[str, str], Submission] = {}
-    new: list[Submission] = []
+    fresh: list[Submission] = []
     for submission in submissions:
         key = _key_of(submission.submitted)
         if key is None:
-            new.append(submission)
+            fresh.append(submission)
         elif key not in found and key not in firsts:
             firsts[key] = submission
-            new.append(submission)
-    made = await submit(connection, door, new, context) if new else []
+            fresh.append(submission)
+    made = await submit(connection, door, fresh, context) if fresh else []
     unclaimed = iter(made)
     answers: list[Job] = []
     for submission in submissions:
@@ -139,22 +139,32 @@ async def _waiting(read: Reader, submissions: Sequence[Submission]) -> list[bool
 
 
 def new_units(
-    asked: Sequence[JobSubmitted], waiting: Iterable[bool], context: Context
+    asked: Sequence[JobSubmitted],
+    waiting: Iterable[bool],
+    context: Context,
+    texts: Iterable[str] | None = None,
 ) -> list[Unit[JobState]]:
-    """Return what makes these jobs: their ids ascend in the order given."""
+    """Return what makes these jobs: their ids ascend in the order given.
+
+    `texts` are the requests as the codec writes them, when that is known.
+    """
     now = datetime.now(UTC)
-    ids = iter(new_ids(2 * len(asked)))
+    ids = iter(new_ids(3 * len(asked)))
+    kind, schema_version = JobSubmitted.wire_type, JobSubmitted.schema_version
     units: list[Unit[JobState]] = []
-    for submitted, waits in zip(asked, waiting, strict=True):
+    given = (written(one)[2] for one in asked) if texts is None else texts
+    for submitted, text, waits in zip(asked, given, waiting, strict=True):
         if waits or submitted.run_at is not None:
-            events, state = _begun(submitted, now, waits=waits)
+            begun, state = _begun(submitted, now, waits=waits)
+            others = begun[1:]
         else:
             others, usual = _usually_begun()
-            events, state = (submitted, *others), JobState(usual[0], submitted, *usual[2:])
-        job_id = new_id()
-        written = tuple([encode(next(ids), event) for event in events])
-        append = Append(JOB.stream_type, job_id, 0, written, context)
-        units.append((append, Change(job_id, len(events), state, events)))
+            state = new(JobState, (usual[0], submitted, *usual[2:]))
+        job_id = next(ids)
+        first = new(NewEvent, (next(ids), kind, schema_version, text))
+        events = (first, *[encode(next(ids), event) for event in others])
+        append = new(Append, (JOB.stream_type, job_id, 0, events, context))
+        units.append((append, new(Change, (job_id, len(events), state, (submitted, *others)))))
     return units
 
 
