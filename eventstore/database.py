@@ -159,12 +159,14 @@ class Database:
         """Open a connection for appends (see WRITER). Raises DatabaseUnavailable."""
         return await self.connect(role=True, **WRITER)
 
-    async def create_pool(self, min_size: int = 1, max_size: int = 10) -> Pool:
+    async def create_pool(
+        self, min_size: int = 1, max_size: int = 10, **server_settings: str
+    ) -> Pool:
         """Open a pool for short reads (see READER). Raises DatabaseUnavailable.
 
-        Connections come back without the driver's reset query, which costs a third of a short
-        read: who changes a session's state must put it back. An open transaction is rolled
-        back all the same.
+        `server_settings` are added to those of a reader. Connections come back without the
+        driver's reset query, which costs a third of a short read: who changes a session's state
+        must put it back. An open transaction is rolled back all the same.
         """
         acting_as = await self._acting_as()
         with database_errors():
@@ -174,7 +176,12 @@ class Database:
                 max_size=max_size,
                 reset=_leave_as_it_is,
                 timeout=_CONNECT_SECONDS,
-                server_settings={"application_name": "reactorcide", **READER, **acting_as},
+                server_settings={
+                    "application_name": "reactorcide",
+                    **READER,
+                    **acting_as,
+                    **server_settings,
+                },
             )
 
     async def _acting_as(self) -> dict[str, str]:

@@ -286,7 +286,10 @@ async def open_coordinator(
     Raises DatabaseUnavailable.
     """
     async with AsyncExitStack() as stack:
-        pool = await database.create_pool(1, _READ_CONNECTIONS)
+        # To plan a look for jobs takes longer than to look, and it comes to the same plan.
+        pool = await database.create_pool(
+            1, _READ_CONNECTIONS, plan_cache_mode="force_generic_plan"
+        )
         stack.push_async_callback(_close, pool)
         write = await stack.enter_async_context(
             Appender(database, job_rows.rows, _APPEND_CONNECTIONS, job_rows.kind_of)
