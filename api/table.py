@@ -4,9 +4,11 @@ from http import HTTPStatus
 from typing import Final
 
 from reactorcide.api import docs, health, queues, tokens, users, views
+from reactorcide.api.differences import DiffQuery
 from reactorcide.api.jobs import command, logs, show, submit
 from reactorcide.api.jobs.follow import EVENT_STREAM
 from reactorcide.api.jobs.requests import BatchRequest, JobListQuery, JobRequest
+from reactorcide.api.moments import AtQuery
 from reactorcide.api.operations import Operation
 from reactorcide.api.pages import PageQuery
 
@@ -74,10 +76,11 @@ JOBS: Final = (
         name="getJob",
         method="GET",
         path=_JOB,
-        summary="Show a job",
+        summary="Show a job, now or as it stood once",
         handler=show.get,
         tag="jobs",
         scopes=_READ,
+        query=AtQuery,
         headers={"If-None-Match": "The ETag in hand: 304 when the job still stands there."},
         also={HTTPStatus.NOT_MODIFIED: "The job still stands where the caller saw it"},
         answer=views.JobView,
@@ -102,6 +105,17 @@ JOBS: Final = (
         tag="jobs",
         scopes=_READ,
         answer=views.EventListView,
+    ),
+    Operation(
+        name="diffJob",
+        method="GET",
+        path=f"{_JOB}/diff",
+        summary="Say what changed in a job from one version to another",
+        handler=show.diff,
+        tag="jobs",
+        scopes=_READ,
+        query=DiffQuery,
+        answer=views.DiffView,
     ),
     Operation(
         name="explainJob",
@@ -230,11 +244,23 @@ ACCOUNTS: Final = (
         name="getUser",
         method="GET",
         path=_USER,
-        summary="Show a user (admin, auditor)",
+        summary="Show a user, now or as it stood once (admin, auditor)",
         handler=users.get,
         tag="users",
         scopes=_SEE_USERS,
+        query=AtQuery,
         answer=views.UserView,
+    ),
+    Operation(
+        name="diffUser",
+        method="GET",
+        path=f"{_USER}/diff",
+        summary="Say what changed in a user from one version to another",
+        handler=users.diff,
+        tag="users",
+        scopes=_SEE_USERS,
+        query=DiffQuery,
+        answer=views.DiffView,
     ),
     Operation(
         name="setUserRoles",
@@ -286,11 +312,23 @@ ACCOUNTS: Final = (
         name="getToken",
         method="GET",
         path=_TOKEN,
-        summary="Show a token",
+        summary="Show a token, now or as it stood once",
         handler=tokens.get,
         tag="tokens",
         scopes=_SEE_TOKENS,
+        query=AtQuery,
         answer=views.TokenView,
+    ),
+    Operation(
+        name="diffToken",
+        method="GET",
+        path=f"{_TOKEN}/diff",
+        summary="Say what changed in a token from one version to another",
+        handler=tokens.diff,
+        tag="tokens",
+        scopes=_SEE_TOKENS,
+        query=DiffQuery,
+        answer=views.DiffView,
     ),
     Operation(
         name="revokeToken",

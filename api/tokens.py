@@ -1,5 +1,6 @@
 """Operations on tokens. A plain user has its own; an admin has everybody's."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -10,9 +11,12 @@ from starlette.responses import Response
 from reactorcide.api import accounts
 from reactorcide.api.accounts import NewToken, TokenRequest
 from reactorcide.api.call import Call, Caller, json_answer, no_content
+from reactorcide.api.differences import DiffQuery, diff_answer
 from reactorcide.api.errors import conflict, forbidden, invalid_field, not_found
 from reactorcide.api.fields import Id, Name, RequestModel, Scopes, Time
+from reactorcide.api.moments import AtQuery, check_past, up_to
 from reactorcide.api.pages import PageQuery, envelope
+from reactorcide.eventstore import store
 from reactorcide.eventstore.domain.access import (
     DEFAULT_TOKEN_LIFE,
     LONGEST_TOKEN_LIFE,
@@ -20,7 +24,9 @@ from reactorcide.eventstore.domain.access import (
     Grant,
     check_grant,
 )
+from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.projections import tokens, users
+from reactorcide.projections.folding import facts_of
 from reactorcide.projections.tokens import Token
 from reactorcide.projections.users import User
 
@@ -132,9 +138,31 @@ async def list_tokens(call: Call[None, TokenListQuery]) -> Response:
     return json_answer(envelope("tokens", call.query, found, rows))
 
 
-async def get(call: Call[None, None]) -> Response:
-    """Show one token."""
-    return json_answer(render(await _visible(call), datetime.now(UTC)))
+async def get(call: Call[None, AtQuery]) -> Response:
+    """Show one token, now or as it stood once: `last_used_at` is known of now alone."""
+    token, moment = await _visible(call), call.query.at
+    if moment is None:
+        return json_answer(render(token, datetime.now(UTC)))
+    await check_past(call.services.pool, moment)
+    recorded = up_to(await _stream(call), moment)
+    if not recorded:
+        raise not_found(kind="token")
+    at = moment if isinstance(moment, datetime) else recorded[-1].recorded_at
+    return json_answer(render(tokens.folded(token.token_id, facts_of(recorded)), at))
+
+
+async def diff(call: Call[None, DiffQuery]) -> Response:
+    """Say what changed in a token from one version to another."""
+    token = await _visible(call)
+
+    def shown(events: Sequence[RecordedEvent]) -> dict[str, Any]:
+        return render(tokens.folded(token.token_id, facts_of(events)), events[-1].recorded_at)
+
+    return diff_answer(call.query, await _stream(call), shown)
+
+
+async def _stream(call: Call[Any, Any]) -> list[RecordedEvent]:
+    return await store.read_stream(call.services.pool, call.object_id)
 
 
 async def revoke(call: Call[None, None]) -> Response:

@@ -1,5 +1,6 @@
 """Operations on users, and on the caller itself."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -8,16 +9,21 @@ from starlette.responses import Response
 
 from reactorcide.api import accounts
 from reactorcide.api.call import Call, json_answer
+from reactorcide.api.differences import DiffQuery, diff_answer
 from reactorcide.api.errors import not_found
 from reactorcide.api.fields import Email, RequestModel, Role, Roles, Username
+from reactorcide.api.moments import AtQuery, check_past, up_to
 from reactorcide.api.pages import PageQuery, envelope
+from reactorcide.eventstore import store
 from reactorcide.eventstore.domain.user import (
     ChangeRoles,
     DeactivateUser,
     RegisterUser,
     UserCommand,
 )
+from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.projections import tokens, users
+from reactorcide.projections.folding import facts_of
 from reactorcide.projections.users import User
 
 
@@ -70,12 +76,35 @@ async def list_users(call: Call[None, PageQuery]) -> Response:
     return json_answer(envelope("users", call.query, found, rows))
 
 
-async def get(call: Call[None, None]) -> Response:
-    """Show one user."""
-    user = await users.get(call.services.pool, call.object_id)
+async def get(call: Call[None, AtQuery]) -> Response:
+    """Show one user, now or as it stood once."""
+    moment = call.query.at
+    if moment is None:
+        user = await users.get(call.services.pool, call.object_id)
+    else:
+        await check_past(call.services.pool, moment)
+        user = users.fold(up_to(await _stream(call), moment))
     if user is None:
         raise not_found(kind="user")
     return json_answer(render(user))
+
+
+async def diff(call: Call[None, DiffQuery]) -> Response:
+    """Say what changed in a user from one version to another."""
+
+    def shown(events: Sequence[RecordedEvent]) -> dict[str, Any]:
+        return render(users.folded(call.object_id, facts_of(events)))
+
+    recorded = await _stream(call)
+    if not recorded:
+        raise not_found(kind="user")
+    return diff_answer(call.query, recorded, shown)
+
+
+async def _stream(call: Call[Any, Any]) -> list[RecordedEvent]:
+    """Return all that happened to the user in the path; nothing for the id of something else."""
+    recorded = await store.read_stream(call.services.pool, call.object_id)
+    return [one for one in recorded if one.stream_type == "user"]
 
 
 async def set_roles(call: Call[RolesRequest, None]) -> Response:

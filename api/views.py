@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from reactorcide.api.fields import Role
 from reactorcide.api.jobs.requests import Status
@@ -41,6 +41,31 @@ class StateView(View):
     """A word on how the process is doing."""
 
     status: str
+
+
+class PlaceView(View):
+    """A version of a stream."""
+
+    version: int
+    position: int
+    recorded_at: datetime
+
+
+class ChangeView(View):
+    """A value that differs between two versions."""
+
+    path: str
+    """A JSON Pointer."""
+    before: JsonValue = Field(alias="from")
+    after: JsonValue = Field(alias="to")
+
+
+class DiffView(View):
+    """What changed from one version to another."""
+
+    before: PlaceView = Field(alias="from")
+    after: PlaceView = Field(alias="to")
+    changes: list[ChangeView]
 
 
 class UserView(View):

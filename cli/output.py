@@ -42,6 +42,20 @@ def show_record(output: str, record: Record) -> None:
         _show_tabs(rows)
 
 
+def show_changes(output: str, diff: Record) -> None:
+    """Show what changed, as a patch is shown: what was in red, what is in green on a terminal."""
+    if output != "table":
+        show_document(output, diff)
+        return
+    for sign, side, colour in (("---", "from", "red"), ("+++", "to", "green")):
+        place = diff[side]
+        click.secho(f"{sign} version {place['version']}\t{place['recorded_at']}", fg=colour)
+    for change in diff["changes"]:
+        for sign, side, colour in (("-", "from", "red"), ("+", "to", "green")):
+            text = json.dumps(change[side], ensure_ascii=False)
+            click.secho(f"{sign} {visible(change['path'])}: {visible(text)}", fg=colour)
+
+
 def show_document(output: str, document: Any) -> None:
     """Show it as JSON or YAML."""
     if output == "yaml":

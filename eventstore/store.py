@@ -25,6 +25,7 @@ say no, the careful statement asks the log after all: the log decides.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -118,6 +119,8 @@ _READ_STREAMS: Final = (
 FROM events WHERE stream_id = ANY ($1::uuid[]) ORDER BY stream_id, version"""
 )
 
+_PRESENT: Final = "SELECT coalesce(max(position), 0) AS position, now() AS now FROM events"
+
 _READ_ALL: Final = (
     "SELECT"
     + _COLUMNS_PART
@@ -184,6 +187,12 @@ async def read_streams(
     for event in _recorded(await connection.fetch(_READ_STREAMS, list(stream_ids))):
         streams.setdefault(event.stream_id, []).append(event)
     return streams
+
+
+async def present(connection: Reader) -> tuple[int, datetime]:
+    """Return the position of the last event that can be seen (0: there is none), and the time."""
+    (row,) = await connection.fetch(_PRESENT)
+    return row[0], row[1]
 
 
 async def read_all(

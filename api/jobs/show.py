@@ -1,6 +1,6 @@
 """Operations that show jobs: one, its events, a list, and why one is not running."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
@@ -8,15 +8,19 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from reactorcide.api.call import Call, json_answer
-from reactorcide.api.errors import forbidden
+from reactorcide.api.differences import DiffQuery, diff_answer
+from reactorcide.api.errors import forbidden, not_found
 from reactorcide.api.jobs.render import etag_of, job_answer, render, render_event
 from reactorcide.api.jobs.requests import JobListQuery
-from reactorcide.api.jobs.sight import visible_job
+from reactorcide.api.jobs.sight import visible_job, visible_stream
+from reactorcide.api.moments import AtQuery, check_past, up_to
 from reactorcide.api.pages import envelope
 from reactorcide.eventstore import store
 from reactorcide.eventstore.domain.job import FINAL, Status
 from reactorcide.eventstore.domain.worker import WorkerStatus
+from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.projections import job_lists, jobs, workers
+from reactorcide.projections.folding import facts_of
 from reactorcide.projections.job_lists import JobFilter
 from reactorcide.projections.jobs import Job
 from reactorcide.projections.paging import Page
@@ -25,14 +29,35 @@ from reactorcide.projections.workers import Worker
 _SEEN_ALIVE: Final = timedelta(seconds=60)
 
 
-async def get(call: Call[None, None]) -> Response:
-    """Show one job; 304 when the caller has it as it stands."""
+async def get(call: Call[None, AtQuery]) -> Response:
+    """Show one job, now or as it stood once; 304 when the caller has it as it stands."""
+    if call.query.at is not None:
+        return job_answer(await _at(call, call.query.at))
     job = await visible_job(call)
     tag = etag_of(job)
     asked = call.request.headers.get("if-none-match", "")
     if asked and _matches(asked, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
     return job_answer(job)
+
+
+async def _at(call: Call[None, AtQuery], moment: int | datetime) -> Job:
+    """Return a job as it stood. Raises Problem (404: it was not there; 422)."""
+    recorded = await visible_stream(call)
+    await check_past(call.services.pool, moment)
+    job = jobs.fold(up_to(recorded, moment))
+    if job is None or job.state.status is Status.DELETED:
+        raise not_found(kind="job")
+    return job
+
+
+async def diff(call: Call[None, DiffQuery]) -> Response:
+    """Say what changed in a job from one version to another."""
+
+    def shown(events: Sequence[RecordedEvent]) -> dict[str, Any]:
+        return render(jobs.folded(call.object_id, facts_of(events)))
+
+    return diff_answer(call.query, await visible_stream(call), shown)
 
 
 def _matches(asked: str, tag: str) -> bool:

@@ -4,6 +4,9 @@ from typing import Any
 
 from reactorcide.api.call import Call
 from reactorcide.api.errors import forbidden, not_found
+from reactorcide.eventstore import store
+from reactorcide.eventstore.domain.job import Status
+from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.projections import jobs
 from reactorcide.projections.jobs import Job
 
@@ -15,6 +18,20 @@ async def visible_job(call: Call[Any, Any]) -> Job:
     if job is None or not (job.submitted.user_id == caller.user_id or caller.sees_every_job):
         raise not_found(kind="job")
     return job
+
+
+async def visible_stream(call: Call[Any, Any]) -> list[RecordedEvent]:
+    """Return all that happened to the job in the path. Raises Problem (404).
+
+    The past of a deleted job is for those who see every job.
+    """
+    recorded = await store.read_stream(call.services.pool, call.object_id)
+    job = jobs.fold(recorded) if recorded and recorded[0].stream_type == "job" else None
+    is_own = job is not None and job.submitted.user_id == call.caller.user_id
+    is_there = job is not None and job.state.status is not Status.DELETED
+    if job is None or not (call.caller.sees_every_job or (is_own and is_there)):
+        raise not_found(kind="job")
+    return recorded
 
 
 async def commandable_job(call: Call[Any, Any]) -> Job:

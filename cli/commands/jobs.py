@@ -9,7 +9,7 @@ import click
 from reactorcide.cli import exits
 from reactorcide.cli.client import Client, segment
 from reactorcide.cli.options import PAIR, client_command, output_option
-from reactorcide.cli.output import cell, show_list, show_record
+from reactorcide.cli.output import cell, show_changes, show_list, show_record
 
 COLUMNS: Final = (
     "job_id",
@@ -118,6 +118,32 @@ def explain(client: Client, job: str, output: str) -> None:
     """Say why JOB is not running."""
     explained = client.get(f"{_path(job)}/explain")
     show_list(output, explained, "reasons", ("code", "message"))
+
+
+@jobs.command()
+@click.argument("job")
+@click.option(
+    "--at",
+    required=True,
+    metavar="MOMENT",
+    help="RFC 3339, as in 2026-01-31T12:00:00Z, or an event's position.",
+)
+@output_option
+@client_command
+def state(client: Client, job: str, at: str, output: str) -> None:
+    """Show JOB as it stood at a past moment."""
+    show_record(output, client.get(_path(job), {"at": at}))
+
+
+@jobs.command()
+@click.argument("job")
+@click.option("--from", "before", metavar="VERSION", help="[default: the one before --to]")
+@click.option("--to", "after", metavar="VERSION", help="[default: the latest]")
+@output_option
+@client_command
+def diff(client: Client, job: str, before: str | None, after: str | None, output: str) -> None:
+    """Show what changed in JOB from one version to another; `jobs events` lists them."""
+    show_changes(output, client.get(f"{_path(job)}/diff", {"from": before, "to": after}))
 
 
 @jobs.command()

@@ -48,6 +48,22 @@ def test_events_say_who_did_what(stack: Program) -> None:
     assert [event["type"] for event in answer["events"]] == types
 
 
+def test_a_past_state_and_what_changed_since_are_shown(stack: Program) -> None:
+    """By position, and from version to version; a moment that is none is refused."""
+    job_id = _done(stack, "exit 3")
+    events = stack.json("jobs", "events", job_id)["events"]
+    then = stack.json("jobs", "state", job_id, "--at", str(events[1]["position"]))
+    assert (then["status"], then["version"]) == ("queued", 2)
+    lines = stack("jobs", "diff", job_id, "--from", "2").stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines[:2]] == ["--- version 2", "+++ version 5"]
+    place = lines.index('- /status: "queued"')
+    assert lines[place + 1] == '+ /status: "failed"'
+    assert "+ /exit_code: 3" in lines
+    assert stack.json("jobs", "diff", job_id)["from"]["version"] == 4
+    assert stack("jobs", "state", job_id, "--at", "yesterday").returncode == 2
+    assert stack("jobs", "diff", job_id, "--to", "99").returncode == 2
+
+
 def test_a_running_job_is_watched_and_cancelled(stack: Program) -> None:
     """`watch` prints what happens, and ends with the job's outcome."""
     job_id = stack("submit", "--", "sleep 60").stdout.strip()
