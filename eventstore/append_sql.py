@@ -153,7 +153,7 @@ def narrowed(columns: Iterable[tuple[str, int, str]], same: frozenset[str]) -> s
         else:
             arrays.append((name, array(number, kind)))
     names = ", ".join(name for name, _ in arrays)
-    unnest = ", ".join(array for _, array in arrays)
+    unnest = ", ".join(parameter for _, parameter in arrays)
     return f"SELECT {', '.join((names, *values))} FROM unnest({unnest}) AS i ({names})"
 
 

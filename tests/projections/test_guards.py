@@ -8,8 +8,10 @@ from uuid import UUID
 
 import pytest
 
+from reactorcide.api.jobs.submission import new_units
 from reactorcide.eventstore.alike import Alike, Repeats, decided_alike
 from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.eventstore.domain.job import (
     JOB,
     CancelJob,
@@ -30,6 +32,7 @@ from reactorcide.eventstore.record import (
     AppendedToMany,
     AppendResult,
     Conflict,
+    Context,
 )
 from reactorcide.eventstore.store import GuardedRows, append, append_to_many, read_stream
 from reactorcide.projections import job_rows, jobs
@@ -233,3 +236,30 @@ async def test_to_many_is_not_to_who_moved_on(
     assert again == (frozenset(), again.recorded_at)
     for job_id in others:
         assert (await row_of(connection, job_id))["version"] == job.version
+
+
+@pytest.mark.parametrize("queues", [("one",), ("one", "other", "third")])
+async def test_new_jobs_begin_though_one_of_them_is_there(
+    database: Database, writer: Connection, connection: Connection, queues: tuple[str, ...]
+) -> None:
+    """All that are new, in one statement; when an id is taken, the others in a careful one."""
+    wanted = [
+        JobSubmitted(user_id=WORKER, name="new", handler="a", queue_name=queue)
+        for queue in queues * 3
+    ]
+    units = new_units(wanted, [False] * len(wanted), SYSTEM)
+    again = new_units(wanted, [False] * len(wanted), Context(actor_type="user", actor_id=WORKER))
+    taken = units[1][1].stream_id
+    again[1] = again[1][0]._replace(stream_id=taken), again[1][1]._replace(stream_id=taken)
+    assert all(isinstance(result, Appended) for result in await _append(writer, units))
+    results = await _append(writer, again)
+    assert [isinstance(result, Conflict) for result in results] == [
+        nth == 1 for nth in range(len(wanted))
+    ]
+    found = await jobs.get_many(connection, [change.stream_id for _, change in again])
+    assert len(found) == len(wanted)
+    assert await _is_as_the_log_has_it(database)
+    counted = await connection.fetch(
+        "SELECT queue_name, sum(jobs) AS jobs FROM queue_changes GROUP BY queue_name"
+    )
+    assert sum(row["jobs"] for row in counted) == 2 * len(wanted) - 1
