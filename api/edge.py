@@ -23,6 +23,7 @@ from reactorcide.eventstore.database import (
 )
 from reactorcide.eventstore.domain.errors import CommandRejected
 from reactorcide.eventstore.handle import ConflictPersists
+from reactorcide.eventstore.objects import ObjectStoreError
 
 log = structlog.stdlib.get_logger("reactorcide.api")
 
@@ -89,6 +90,9 @@ def _problem_for(error: Exception) -> Problem | None:
             return error
         case CommandRejected():
             return problem_of(error)
+        case ObjectStoreError(detail=detail):
+            log.warning("object_store_missed", detail=detail)
+            return unavailable("The object store cannot be used just now")
         case ConflictPersists():
             return unavailable("Others keep changing this object; try again")
         case _:

@@ -155,10 +155,10 @@ def unsupported_media_type(found: str) -> Problem:
     return Problem("unsupported_media_type", detail, headers={"Accept": "application/json"})
 
 
-def range_not_satisfiable(size: int) -> Problem:
+def range_not_satisfiable(what: str, size: int) -> Problem:
     """Say that the asked range starts behind the end of `size` bytes."""
     headers = {"Content-Range": f"bytes */{size}"}
-    return Problem("range_not_satisfiable", f"The log has {size} bytes", headers=headers)
+    return Problem("range_not_satisfiable", f"The {what} has {size} bytes", headers=headers)
 
 
 def invalid_input(*flaws: Flaw) -> Problem:
@@ -181,7 +181,7 @@ def rate_limited(detail: str, headers: Mapping[str, str]) -> Problem:
 
 
 def unavailable(detail: str) -> Problem:
-    """Say that the database cannot be reached just now."""
+    """Say that something that is needed cannot be reached just now."""
     return Problem("unavailable", detail, headers={"Retry-After": "1"})
 
 

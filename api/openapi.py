@@ -34,7 +34,7 @@ ERROR_TITLES: Final[Mapping[str, str]] = {
     "precondition_required": "`If-Match` is missing",
     "rate_limited": "Too many requests; `Retry-After` says when to come back",
     "internal_error": "A defect of ours; the request id finds it in our log",
-    "unavailable": "The database cannot be used just now",
+    "unavailable": "The database, or the object store, cannot be used just now",
 }
 
 _HEADER_LIMITS: Final[Mapping[str, Mapping[str, Any]]] = {

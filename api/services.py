@@ -15,8 +15,11 @@ from reactorcide.eventstore.appender import Appender
 from reactorcide.eventstore.database import Database, Pool
 from reactorcide.eventstore.domain.job import JobState
 from reactorcide.eventstore.doorbell import Doorbell
+from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.sealing import Sealer
 from reactorcide.projections import job_rows
+from reactorcide.projections.logs import Logs
+from reactorcide.projections.object_upkeep import ObjectUpkeep
 from reactorcide.projections.upkeep import Upkeep
 
 
@@ -35,6 +38,9 @@ class Services:
     limiter: Limiter[UUID] | None
     metrics: Metrics
     feed: Feed
+    objects: ObjectStore
+    """Where artifacts lie, and logs that have ended."""
+    logs: Logs
 
     def announce_rights(self) -> None:
         """Make a committed change of rights be felt at once: here, and by open streams."""
@@ -57,6 +63,8 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
         doorbell = await stack.enter_async_context(Doorbell(database))
         uses = await stack.enter_async_context(TokenUses(pool))
         await stack.enter_async_context(Upkeep(pool, appender, doorbell))
+        objects = ObjectStore(settings.object_store_url)
+        await stack.enter_async_context(ObjectUpkeep(pool, objects, is_reader=True))
         authenticator = Authenticator(pool, Window("failures", settings.failures_limit), uses)
         feed = await stack.enter_async_context(Feed(pool, doorbell, authenticator))
         rate = settings.rate_limit
@@ -70,4 +78,6 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
             limiter=Limiter("default", rate) if rate else None,
             metrics=Metrics(),
             feed=feed,
+            objects=objects,
+            logs=Logs(pool, objects),
         )

@@ -28,6 +28,8 @@ class ApiSettings:
     heartbeat_seconds: float = 15
     """Between signs of life on a stream that has nothing to say."""
     pool_size: int = 10
+    object_store_url: str = "memory://"
+    """Where logs and artifacts are kept."""
     appender_connections: int = 1
     """More write at the same time, but less together: with 16 callers one was 20 % faster."""
 

@@ -1,7 +1,8 @@
 """Table `log_chunks`: what commands print, as they print it. Not a fold of the log.
 
 Chunks are numbered 1, 2, 3 … within an attempt, over both streams. Only the attempt that
-holds the job may add to them.
+holds the job may add to them. Once it has ended, a log that is not small goes into the object
+store: whoever reads logs asks `logs`, which knows both places.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -54,9 +55,10 @@ WHERE job_id = $1 AND (attempt, seq) < ($2, $3)
     AND ($4::int IS NULL OR attempt = $4) AND ($5::text IS NULL OR stream = $5)
 ORDER BY attempt DESC, seq DESC LIMIT 50"""
 
-_SIZE: Final = """
-SELECT coalesce(sum(octet_length(bytes)), 0)::bigint FROM log_chunks
-WHERE job_id = $1 AND ($2::int IS NULL OR attempt = $2) AND ($3::text IS NULL OR stream = $3)"""
+_SIZES: Final = """
+SELECT attempt, sum(octet_length(bytes))::bigint FROM log_chunks
+WHERE job_id = $1 AND ($2::int IS NULL OR attempt = $2) AND ($3::text IS NULL OR stream = $3)
+GROUP BY attempt"""
 
 # The bytes from $4 up to $5 of a log laid end to end: the chunks they lie in, and where the
 # first of these begins.
@@ -74,8 +76,6 @@ SELECT job_id, version, attempt, coalesce((
     SELECT seq FROM log_chunks AS c WHERE c.job_id = j.job_id AND c.attempt = j.attempt
     ORDER BY seq DESC LIMIT 1
 ), 0) FROM jobs AS j WHERE job_id = ANY ($1::uuid[])"""
-
-_LAST: Final = 2**31 - 1
 
 
 class LogChunk(NamedTuple):
@@ -138,11 +138,20 @@ async def read(
     return [LogChunk(*row) for row in found]
 
 
-async def tail(connection: Reader, part: Part, lines: int) -> list[LogChunk]:
-    """Return the last `lines` lines, in order; the first chunk may begin in its middle."""
+async def read_back(connection: Reader, part: Part, before: tuple[int, int]) -> list[LogChunk]:
+    """Return some chunks before `(attempt, seq)`, the last one first; [] when there are none."""
+    found = await connection.fetch(_READ_BACK, part.job_id, *before, part.attempt, part.stream)
+    return [LogChunk(*row) for row in found]
+
+
+async def tail_of(backwards: AsyncIterator[LogChunk], lines: int) -> list[LogChunk]:
+    """Return the last `lines` lines of chunks that come last one first; in order.
+
+    The first chunk of them may begin in its middle.
+    """
     taken: list[LogChunk] = []
     wanted = lines
-    async for chunk in _backwards(connection, part):
+    async for chunk in backwards:
         if not taken:  # a newline at the very end closes the last line and begins none
             wanted += chunk.bytes.endswith(b"\n")
         newlines = chunk.bytes.count(b"\n")
@@ -152,17 +161,6 @@ async def tail(connection: Reader, part: Part, lines: int) -> list[LogChunk]:
         wanted -= newlines
         taken.append(chunk)
     return [chunk for chunk in reversed(taken) if chunk.bytes]
-
-
-async def _backwards(connection: Reader, part: Part) -> AsyncIterator[LogChunk]:
-    """Yield the chunks of a part, the last one first."""
-    before = (_LAST, _LAST)
-    while found := await connection.fetch(
-        _READ_BACK, part.job_id, *before, part.attempt, part.stream
-    ):
-        for row in found:
-            yield LogChunk(*row)
-        before = (found[-1]["attempt"], found[-1]["seq"])
 
 
 def _after_newline(data: bytes, nth: int) -> bytes:
@@ -179,10 +177,10 @@ async def heads(connection: Reader, job_ids: Iterable[UUID]) -> dict[UUID, Head]
     return {row[0]: Head(row[1], row[2], row[3]) for row in found}
 
 
-async def size(connection: Reader, part: Part) -> int:
-    """Return how many bytes a part of a log has by now."""
-    total: int = await connection.fetchval(_SIZE, part.job_id, part.attempt, part.stream)
-    return total
+async def sizes(connection: Reader, part: Part) -> dict[int, int]:
+    """Return how many bytes of a part each attempt has by now; without any it has no key."""
+    found = await connection.fetch(_SIZES, part.job_id, part.attempt, part.stream)
+    return {row[0]: row[1] for row in found}
 
 
 async def read_range(connection: Reader, part: Part, start: int, stop: int) -> bytes:

@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -12,7 +12,9 @@ import asyncpg
 import pytest
 
 from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.tests.support.server import TestServer, new_session_folder
+from reactorcide.tests.support.stores import BUCKET, s3_served, s3_server
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -78,3 +80,37 @@ async def connection(database_uri: str) -> AsyncIterator[Connection]:
         yield opened
     finally:
         await opened.close()
+
+
+@pytest.fixture(scope="session")
+def s3_variables() -> Iterator[Mapping[str, str]]:
+    """The variables by which a real S3 server is reached; skipped where none is installed."""
+    if s3_server() is None:
+        pytest.skip("no S3 server is installed here: `make s3-test` installs one")
+    with s3_served() as variables:
+        yield variables
+
+
+STORES: Final = ("directory", "memory", "s3")
+
+
+@pytest.fixture
+def store_url(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """An empty object store: a directory, or what the test is parametrized with (STORES)."""
+    match getattr(request, "param", "directory"):
+        case "s3":
+            for name, value in request.getfixturevalue("s3_variables").items():
+                monkeypatch.setenv(name, value)
+            return f"s3://{BUCKET}/{tmp_path.name}"
+        case "memory":
+            return "memory://"
+        case _:
+            return (tmp_path / "the objects").as_uri()
+
+
+@pytest.fixture
+def objects(store_url: str) -> ObjectStore:
+    """The store of the test."""
+    return ObjectStore(store_url)

@@ -18,7 +18,7 @@ from reactorcide.api.errors import invalid_field
 from reactorcide.api.feed import Watch
 from reactorcide.api.jobs.frames import HEARTBEAT, end_event, log_event
 from reactorcide.eventstore.domain.job import FINAL, HELD
-from reactorcide.projections import jobs, log_chunks
+from reactorcide.projections import jobs
 from reactorcide.projections.jobs import Job
 from reactorcide.projections.log_chunks import Part
 
@@ -67,13 +67,13 @@ async def _events(call: "Call[None, LogQuery]", job: Job, place: _Place) -> Asyn
     with services.feed.watch(job.job_id) as watch:
         if call.query.tail is not None and call.request.headers.get("last-event-id") is None:
             tail_part = call.query.part_of(job)
-            for chunk in await log_chunks.tail(services.pool, tail_part, call.query.tail):
+            for chunk in await services.logs.tail(tail_part, call.query.tail):
                 yield log_event(chunk)
                 place = replace(place, after=(chunk.attempt, chunk.seq))
         while True:
             # The status first: nothing is added to a log after its attempt's outcome.
             current = await jobs.get(services.pool, job.job_id)
-            while found := await log_chunks.read(services.pool, place.part, place.after):
+            while found := await services.logs.read(place.part, place.after):
                 for chunk in found:
                     yield log_event(chunk)
                 place = replace(place, after=(found[-1].attempt, found[-1].seq))

@@ -10,22 +10,19 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response, StreamingResponse
 
 from reactorcide.api.call import Call
-from reactorcide.api.errors import range_not_satisfiable
 from reactorcide.api.fields import RequestModel
 from reactorcide.api.jobs.follow import follow
 from reactorcide.api.jobs.frames import line_of
 from reactorcide.api.jobs.sight import visible_job
 from reactorcide.api.pages import QueryInt
-from reactorcide.eventstore.database import Pool
-from reactorcide.projections import log_chunks
+from reactorcide.api.streaming import bounds_of, primed
 from reactorcide.projections.jobs import Job
-from reactorcide.projections.log_chunks import LogChunk, Part
+from reactorcide.projections.log_chunks import Part
+from reactorcide.projections.logs import Logs
 
 TEXT: Final = "text/plain; charset=utf-8"
 NDJSON: Final = "application/x-ndjson"
-_SLICE_BYTES: Final = 1 << 20
 _ATTEMPT: Final = re.compile(r"all|[1-9]\d{0,8}", re.ASCII)
-_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 def _attempt(text: str) -> str:
@@ -58,74 +55,43 @@ async def logs(call: Call[None, LogQuery]) -> Response:
         return follow(call, job)
     part = call.query.part_of(job)
     if NDJSON in accepted:
-        return StreamingResponse(_lines(call, part), media_type=NDJSON)
+        return StreamingResponse(await primed(_lines(call, part)), media_type=NDJSON)
     if call.query.tail is not None:
-        chunks = await log_chunks.tail(call.services.pool, part, call.query.tail)
+        chunks = await call.services.logs.tail(part, call.query.tail)
         return Response(b"".join(chunk.bytes for chunk in chunks), media_type=TEXT)
     return await _text(call, part)
 
 
 async def _lines(call: Call[None, LogQuery], part: Part) -> AsyncIterator[bytes]:
-    pool, tail = call.services.pool, call.query.tail
+    stored, tail = call.services.logs, call.query.tail
     if tail is not None:
-        for chunk in await log_chunks.tail(pool, part, tail):
+        for chunk in await stored.tail(part, tail):
             yield line_of(chunk)
         return
-    async for chunk in _chunks(pool, part):
+    async for chunk in stored.chunks(part):
         yield line_of(chunk)
-
-
-async def _chunks(pool: Pool, part: Part) -> AsyncIterator[LogChunk]:
-    after = (0, 0)
-    while found := await log_chunks.read(pool, part, after):
-        for chunk in found:
-            yield chunk
-        after = (found[-1].attempt, found[-1].seq)
 
 
 async def _text(call: Call[Any, Any], part: Part) -> Response:
     """Answer with the bytes that are there by now, or a range of them."""
-    pool = call.services.pool
-    size = await log_chunks.size(pool, part)
-    headers = {"Accept-Ranges": "bytes"}
-    asked = _RANGE.fullmatch(call.request.headers.get("range", ""))
-    bounds = None if asked is None else _bounds(asked[1], asked[2], size)
-    if bounds is None:
-        headers["Content-Length"] = str(size)
-        return StreamingResponse(_whole(pool, part, size), headers=headers, media_type=TEXT)
-    start, stop = bounds
-    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    headers["Content-Length"] = str(stop - start)
-    slices = _slices(pool, part, start, stop)
-    return StreamingResponse(slices, HTTPStatus.PARTIAL_CONTENT, headers, media_type=TEXT)
+    stored = call.services.logs
+    size = await stored.size(part)
+    bounds = bounds_of(call.request.headers.get("range", ""), size, "log")
+    start, stop = bounds or (0, size)
+    headers = {"Accept-Ranges": "bytes", "Content-Length": str(stop - start)}
+    status = HTTPStatus.OK
+    if bounds is not None:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        status = HTTPStatus.PARTIAL_CONTENT
+    pieces = _whole(stored, part, size) if bounds is None else stored.slices(part, start, stop)
+    return StreamingResponse(await primed(pieces), status, headers, media_type=TEXT)
 
 
-def _bounds(first: str, last: str, size: int) -> tuple[int, int] | None:
-    """Return start and stop of a range; None for one that means nothing. Raises Problem (416)."""
-    if not first and not last:
-        return None
-    if not first:
-        start, stop = max(size - int(last), 0), size
-    else:
-        start = int(first)
-        stop = min(int(last) + 1, size) if last else size
-        if last and int(last) < start:
-            return None
-    if start >= size or start >= stop:
-        raise range_not_satisfiable(size)
-    return start, stop
-
-
-async def _whole(pool: Pool, part: Part, size: int) -> AsyncIterator[bytes]:
+async def _whole(stored: Logs, part: Part, size: int) -> AsyncIterator[bytes]:
     """Yield exactly `size` bytes: what was added since belongs to the next answer."""
     left = size
-    async for chunk in _chunks(pool, part):
+    async for chunk in stored.chunks(part):
         yield chunk.bytes[:left]
         left -= len(chunk.bytes)
         if left <= 0:
             return
-
-
-async def _slices(pool: Pool, part: Part, start: int, stop: int) -> AsyncIterator[bytes]:
-    for begin in range(start, stop, _SLICE_BYTES):
-        yield await log_chunks.read_range(pool, part, begin, min(begin + _SLICE_BYTES, stop))

@@ -23,12 +23,14 @@ from reactorcide.eventstore.domain.job import (
     TimedOut,
 )
 from reactorcide.migrations.runner import migrate_down, migrate_up
+from reactorcide.migrations.schema import digests
 from reactorcide.projections.projection import named
 from reactorcide.projections.verify import verify
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.projections.journal import WORKER, Journal, now
 
 PARTITION_JOBS: Final = "0007.partition-jobs"
+STEPS: Final = len([name for name in digests() if name >= PARTITION_JOBS])
 
 _ROWS: Final = "SELECT tableoid::regclass::text AS partition, * FROM jobs ORDER BY job_id"
 _COUNTS: Final = """
@@ -83,10 +85,10 @@ async def test_jobs_go_down_and_up_unharmed(database_uri: str, connection: Conne
     await a_job_of_every_kind(connection)
     rows, counts = await _all(connection, _ROWS), await _all(connection, _COUNTS)
     assert {row["status"] for row in rows} == set(Status) - {Status.NONE}
-    assert await asyncio.to_thread(migrate_down, database_uri) == (PARTITION_JOBS,)
+    assert (await asyncio.to_thread(migrate_down, database_uri, STEPS))[-1] == PARTITION_JOBS
     await _look_at_leases(connection, rows)
     await connection.execute(_KEEP_TIMES)
-    assert await asyncio.to_thread(migrate_up, database_uri) == (PARTITION_JOBS,)
+    assert (await asyncio.to_thread(migrate_up, database_uri))[0] == PARTITION_JOBS
     assert await _all(connection, _ROWS) == rows
     assert await _all(connection, _COUNTS) == counts
     seen = await verify(Database(database_uri), named("jobs"), lambda _done, _all: None)
@@ -121,7 +123,7 @@ async def test_a_lease_of_nobody_does_not_come_along(
     job_ids = [await journal.submit() for _ in range(rows)]
     for job_id in job_ids:
         await journal.claim(job_id)
-    await asyncio.to_thread(migrate_down, database_uri)
+    await asyncio.to_thread(migrate_down, database_uri, STEPS)
     await connection.execute("UPDATE leases SET attempt = attempt + 1")
     await asyncio.to_thread(migrate_up, database_uri)
     found = await connection.fetch("SELECT lease_until FROM jobs")

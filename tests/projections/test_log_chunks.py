@@ -1,12 +1,8 @@
-"""Table log_chunks: fenced by the attempt, read in order, by bytes and from the end."""
+"""Table log_chunks: fenced by the attempt, read in order."""
 
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
-
-import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from reactorcide.eventstore.domain.job import FinishAttempt, Released
 from reactorcide.eventstore.ids import new_id
@@ -67,7 +63,7 @@ async def test_only_the_attempt_that_holds_the_job_adds_to_its_log(connection: C
         _chunk(held, 1, b"a"),
         _chunk(held, 2, b"b", stream="stderr"),
     ]
-    assert await log_chunks.size(connection, Part(released)) == 0
+    assert await log_chunks.sizes(connection, Part(released)) == {}
 
 
 async def test_a_chunk_sent_again_is_kept_once(connection: Connection) -> None:
@@ -92,47 +88,5 @@ async def test_a_log_is_read_on_from_where_one_was(connection: Connection) -> No
     assert seen == [b"aaabbb", b"cccddd"]
     assert _bytes(await log_chunks.read(connection, Part(job_id, 2))) == b"ddd"
     assert _bytes(await log_chunks.read(connection, Part(job_id, 1, "stderr"))) == b"ccc"
-    assert await log_chunks.size(connection, Part(job_id)) == 12
-    assert await log_chunks.size(connection, Part(job_id, 1, "stdout")) == 6
-
-
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        (0, b""),
-        (1, b"three\n"),
-        (2, b"two\nthree\n"),
-        (3, b"one\ntwo\nthree\n"),
-        (9, b"one\ntwo\nthree\n"),
-    ],
-)
-async def test_a_tail_is_the_last_lines(
-    connection: Connection, lines: int, expected: bytes
-) -> None:
-    """Wherever chunks begin and end."""
-    job_id = await _written(connection, b"on", b"e\ntwo\nth", b"ree\n")
-    assert _bytes(await log_chunks.tail(connection, Part(job_id), lines)) == expected
-
-
-_pieces: Final = st.lists(
-    st.lists(st.sampled_from((b"x", b"y", b"\n")), min_size=1, max_size=5).map(b"".join),
-    max_size=70,
-)
-
-
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    pieces=_pieces, lines=st.integers(0, 20), start=st.integers(0, 99), length=st.integers(0, 99)
-)
-async def test_tail_and_range_cut_where_the_whole_would_be_cut(
-    connection: Connection, pieces: list[bytes], lines: int, start: int, length: int
-) -> None:
-    """However the output came in pieces, across the chunks of several reads."""
-    job_id, whole = await _written(connection, *pieces), b"".join(pieces)
-    expected = b"".join(whole.splitlines(keepends=True)[-lines:]) if lines else b""
-    assert _bytes(await log_chunks.tail(connection, Part(job_id), lines)) == expected
-    part = await log_chunks.read_range(connection, Part(job_id), start, start + length)
-    assert part == whole[start : start + length]
-    assert await log_chunks.size(connection, Part(job_id)) == len(whole)
+    assert await log_chunks.sizes(connection, Part(job_id)) == {1: 9, 2: 3}
+    assert await log_chunks.sizes(connection, Part(job_id, 1, "stdout")) == {1: 6}

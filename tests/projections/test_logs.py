@@ -1,0 +1,268 @@
+"""A log reads the same from the table and from the store, and whatever is half-way between them."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reactorcide.eventstore.domain.job import Completed, DeleteJob, FinishAttempt
+from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.objects import ObjectStore, StoreUnavailable
+from reactorcide.projections import log_objects, unfinished_objects
+from reactorcide.projections.log_chunks import LogChunk, Part, Stream
+from reactorcide.projections.log_objects import LogObject
+from reactorcide.projections.logs import Logs
+from reactorcide.projections.object_upkeep import Writing, store_log, store_logs, sweep
+from reactorcide.tests.conftest import STORES, Connection
+from reactorcide.tests.projections.journal import Journal, now
+
+AT: Final = datetime(2030, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
+STREAMS: Final[tuple[Stream | None, ...]] = (None, "stdout", "stderr")
+
+_WRITE: Final = "INSERT INTO log_chunks VALUES ($1, $2, $3, $4, $5, $6)"
+_COUNT: Final = "SELECT count(*) FROM log_chunks"
+
+on_each_store = pytest.mark.parametrize("store_url", STORES, indirect=True)
+
+
+async def written(connection: Connection, attempts: dict[int, list[bytes]]) -> UUID:
+    """Return a job whose attempts, all ended, printed these pieces, stderr every third."""
+    job_id = new_id()
+    chunks = [
+        LogChunk(
+            job_id,
+            attempt,
+            seq,
+            "stdout" if seq % 3 else "stderr",
+            AT + timedelta(microseconds=seq),
+            piece,
+        )
+        for attempt, pieces in attempts.items()
+        for seq, piece in enumerate(pieces, 1)
+    ]
+    await connection.executemany(_WRITE, chunks)
+    return job_id
+
+
+def many(count: int, word: bytes, lines: int = 50) -> list[bytes]:
+    """Return pieces that make a log large enough for an object."""
+    return [b"%b %d\n" % (word, nth) * lines for nth in range(count)]
+
+
+async def all_readings(logs: Logs, job_id: UUID, sample: tuple[int, int, int]) -> list[Any]:
+    """Return what each way of reading says about each part."""
+    lines, start, length = sample
+    readings: list[Any] = []
+    for attempt in (None, 1, 2, 3):
+        for stream in STREAMS:
+            part = Part(job_id, attempt, stream)
+            size = await logs.size(part)
+            readings += [
+                size,
+                [chunk async for chunk in logs.chunks(part)],
+                [chunk async for chunk in logs.chunks(part, (1, 7))],
+                await logs.tail(part, lines),
+                b"".join([piece async for piece in logs.slices(part, 0, size)]),
+                b"".join([piece async for piece in logs.slices(part, start, start + length)]),
+            ]
+    return readings
+
+
+@on_each_store
+async def test_a_log_reads_the_same_as_an_object(
+    connection: Connection, objects: ObjectStore
+) -> None:
+    """Each part in each way, over several blocks; the chunks are gone, a small log stays."""
+    logs = Logs(connection, objects)
+    attempts = {1: many(40, b"one", 4000), 2: [b"small\n"], 3: many(30, b"\xff\0three")}
+    job_id = await written(connection, attempts)
+    samples = [(3, 5000, 9000), (70_000, 0, 1), (0, 200_000, 1_300_000)]
+    before = [await all_readings(logs, job_id, sample) for sample in samples]
+    assert await store_logs(connection, objects) == 2
+    after = [await all_readings(logs, job_id, sample) for sample in samples]
+    assert after == before
+    assert await connection.fetchval(_COUNT) == 1
+    first, third = await log_objects.find(connection, job_id)
+    assert first.layout.blocks > 3
+    assert await objects.keys(f"jobs/{job_id}") == sorted([first.object_key, third.object_key])
+    assert await connection.fetchval("SELECT count(*) FROM unfinished_objects") == 0
+    assert await store_logs(connection, objects) == 0
+
+
+_pieces: Final = st.lists(
+    st.lists(st.sampled_from((b"x", b"y\xc3", b"\n", b"\0")), min_size=1, max_size=5).map(b"".join),
+    max_size=70,
+)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    pieces=_pieces,
+    others=_pieces,
+    sample=st.tuples(st.integers(0, 20), st.integers(0, 99), st.integers(0, 99)),
+)
+async def test_what_is_cut_is_cut_where_the_whole_would_be(
+    connection: Connection, pieces: list[bytes], others: list[bytes], sample: tuple[int, int, int]
+) -> None:
+    """Tail and range, however the output came in pieces, in both places."""
+    logs = Logs(connection, ObjectStore("memory://"))
+    job_id, whole = await written(connection, {1: pieces, 2: others}), b"".join(pieces + others)
+    lines, start, length = sample
+    expected = b"".join(_lines(whole)[-lines:]) if lines else b""
+    for _ in range(2):
+        tail = await logs.tail(Part(job_id), lines)
+        assert b"".join(chunk.bytes for chunk in tail) == expected
+        cut = [piece async for piece in logs.slices(Part(job_id), start, start + length)]
+        assert b"".join(cut) == whole[start : start + length]
+        assert await logs.size(Part(job_id)) == len(whole)
+        await store_logs(connection, logs.objects)
+
+
+def _lines(whole: bytes) -> list[bytes]:
+    """Return lines as a tail counts them: newlines end them, and nothing else does."""
+    parts = whole.split(b"\n")
+    return [part + b"\n" for part in parts[:-1]] + [parts[-1]] * bool(parts[-1])
+
+
+async def test_a_reader_goes_on_over_the_move(connection: Connection, objects: ObjectStore) -> None:
+    """Who has read half of it in the table reads the other half in the store."""
+    logs = Logs(connection, objects)
+    pieces = many(30, b"line")
+    job_id = await written(connection, {1: pieces})
+    part = Part(job_id)
+    first = await logs.read(part, limit_bytes=3000)
+    forwards, backwards = logs.chunks(part, (1, first[-1].seq)), logs.slices(part, 0, 9000)
+    assert await store_logs(connection, objects) == 1
+    rest = [chunk async for chunk in forwards]
+    assert [chunk.bytes for chunk in [*first, *rest]] == pieces
+    cut = b"".join([piece async for piece in backwards])
+    assert cut == b"".join(pieces)[:9000]
+
+
+async def test_a_running_attempt_keeps_its_chunks(
+    connection: Connection, objects: ObjectStore
+) -> None:
+    """Until it has ended; others of its job go."""
+    journal = Journal(connection)
+    job_id = await journal.submit()
+    await journal.claim(job_id)
+    for seq, piece in enumerate(many(20, b"line"), 1):
+        await connection.execute(_WRITE, job_id, 1, seq, "stdout", AT, piece)
+    assert await store_logs(connection, objects) == 0
+    await journal.tell(job_id, FinishAttempt(1, Completed(), now(), 0))
+    assert await store_logs(connection, objects) == 1
+
+
+async def test_two_who_store_at_once_keep_one_object(
+    connection: Connection, objects: ObjectStore
+) -> None:
+    """The slower one removes its own."""
+    job_id = await written(connection, {1: many(20, b"line")})
+    (taken,) = await unfinished_objects.take_logs(connection, 9)
+    assert await unfinished_objects.take_logs(connection, 9) == []
+    await connection.execute("UPDATE unfinished_objects SET noted_at = now() - interval '11 min'")
+    assert await store_logs(connection, objects) == 1
+    (kept,) = await log_objects.find(connection, job_id)
+    await store_log(connection, objects, taken)
+    assert await log_objects.find(connection, job_id) == [kept]
+    assert await objects.keys("jobs") == [kept.object_key]
+
+
+async def test_what_a_crash_left_is_found_and_removed(
+    connection: Connection, objects: ObjectStore
+) -> None:
+    """An object without a row is nobody's; the log is still in the table, and is stored again."""
+    logs = Logs(connection, objects)
+    job_id = await written(connection, {1: many(20, b"line")})
+    whole = [chunk async for chunk in logs.chunks(Part(job_id))]
+    (taken,) = await unfinished_objects.take_logs(connection, 9)
+    await objects.put(taken.prefix, Writing(connection, taken).blocks())
+    assert [chunk async for chunk in logs.chunks(Part(job_id))] == whole
+    assert await sweep(connection, objects) == 0  # somebody may still be at it
+    assert await sweep(connection, objects, left_seconds=0) == 1
+    assert await objects.keys("jobs") == []
+    assert await store_logs(connection, objects) == 1
+    assert [chunk async for chunk in logs.chunks(Part(job_id))] == whole
+
+
+async def test_a_log_whose_note_is_gone_is_not_kept(
+    connection: Connection, objects: ObjectStore
+) -> None:
+    """The job was deleted meanwhile, or a sweep thought that nobody was at it."""
+    job_id = await written(connection, {1: many(20, b"line")})
+    (taken,) = await unfinished_objects.take_logs(connection, 9)
+    await unfinished_objects.forget(connection, taken)
+    await store_log(connection, objects, taken)
+    assert await objects.keys("jobs") == []
+    assert await log_objects.find(connection, job_id) == []
+    assert await connection.fetchval(_COUNT) == 20
+
+
+async def test_nothing_of_a_deleted_job_is_left(
+    connection: Connection, objects: ObjectStore
+) -> None:
+    """Neither rows nor objects; a job that was not deleted after all keeps everything."""
+    journal = Journal(connection)
+    deleted, kept = [await journal.submit() for _ in range(2)]
+    for job_id in (deleted, kept):
+        await journal.claim(job_id)
+        await journal.tell(job_id, FinishAttempt(1, Completed(), now(), 0))
+        for seq, piece in enumerate(many(20, b"line"), 1):
+            await connection.execute(_WRITE, job_id, 1, seq, "stdout", AT, piece)
+    assert await store_logs(connection, objects) == 2
+    await connection.execute(_WRITE, deleted, 2, 1, "stdout", AT, b"small")
+    for job_id in (deleted, kept):
+        await unfinished_objects.note_deleted(connection, job_id)
+    await journal.tell(deleted, DeleteJob())
+    assert await sweep(connection, objects) == 1
+    (left,) = await log_objects.find(connection, kept)
+    assert await objects.keys("jobs") == [left.object_key]
+    assert await connection.fetchval(_COUNT) == 0
+    assert await connection.fetchval("SELECT count(*) FROM unfinished_objects") == 1
+    await sweep(connection, objects, left_seconds=0)
+    assert await connection.fetchval("SELECT count(*) FROM unfinished_objects") == 0
+    assert await log_objects.find(connection, kept) == [left]
+
+
+async def test_a_store_that_fails_leaves_the_log_where_it_was(connection: Connection) -> None:
+    """And says so."""
+    job_id = await written(connection, {1: many(20, b"line")})
+    broken = ObjectStore("file:///dev/null/objects")
+    with pytest.raises(StoreUnavailable):
+        await store_logs(connection, broken)
+    chunks = [chunk async for chunk in Logs(connection, broken).chunks(Part(job_id))]
+    assert len(chunks) == 20
+
+
+async def test_an_object_that_is_not_there_is_told(
+    connection: Connection, objects: ObjectStore
+) -> None:
+    """Not as an empty log."""
+    job_id = await written(connection, {1: many(20, b"line")})
+    await store_logs(connection, objects)
+    other = Logs(connection, ObjectStore("memory://"))
+    with pytest.raises(StoreUnavailable, match=str(job_id)):
+        await other.read(Part(job_id))
+
+
+async def test_an_object_can_be_read_without_us(
+    connection: Connection, objects: ObjectStore
+) -> None:
+    """`zcat` shows it: lines of JSON with numbers and times."""
+    job_id = await written(connection, {1: many(20, b"line")})
+    await store_logs(connection, objects)
+    (stored,) = await log_objects.find(connection, job_id)
+    assert isinstance(stored, LogObject)
+    zcat = await asyncio.create_subprocess_exec(
+        "gzip", "-dc", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    lines, _ = await zcat.communicate(await objects.read(stored.object_key))
+    expected = b'{"seq":1,"at":"2030-01-01T12:30:15.123457Z","attempt":1,"stream":"stdout","data":"'
+    assert lines.startswith(expected)
+    assert lines.count(b"\n") == 20
