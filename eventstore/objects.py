@@ -108,7 +108,7 @@ class ObjectStore:
         return b"".join([piece async for piece in self.get(key, start, stop)])
 
     async def keys(self, prefix: str) -> list[str]:
-        """Return the keys below a prefix, in order; it ends where a segment does: `a/b`, not `a/b-`."""
+        """Return the keys below a prefix, in order; it ends where a segment does (`a/b`)."""
         import obstore  # noqa: PLC0415  as above
 
         found: list[str] = []

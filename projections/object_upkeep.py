@@ -157,14 +157,15 @@ class ObjectUpkeep:
             except (DatabaseError, ObjectStoreError) as error:
                 pause = _FAILED_SECONDS
                 self._tell(error.detail)
+            except Exception:  # noqa: BLE001  the edge of a pass: the next may do better
+                pause = _FAILED_SECONDS
+                _log.exception("object_upkeep_broken")
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  jitter
 
     async def _pass(self) -> bool:
         """Do what there is to do, a batch of it; return whether there may be more."""
         if not await self._is_ours():
-            self._tell(f"{self._objects.url} is not the store that the API reads")
             return False
-        self._tell(None)
         if time.monotonic() - self._swept_at > _SWEEP_SECONDS:
             self._swept_at = time.monotonic()
             await sweep(self._pool, self._objects)
@@ -178,7 +179,12 @@ class ObjectUpkeep:
                 if self._is_reader:
                     await shared_store.announce(self._pool, identity)
                 self._identity = identity
-            return await shared_store.is_the_one(self._pool, self._identity)
+            known = await shared_store.known(self._pool)
+        if known not in {None, self._identity}:
+            self._tell(f"{self._objects.url} is not the store that the API reads")
+        else:
+            self._tell(None)
+        return known == self._identity
 
     def _tell(self, trouble: str | None) -> None:
         """Say what is wrong, once for as long as it is."""

@@ -34,6 +34,7 @@ async def join(connection: Reader, store_id: UUID) -> bool:
     return found is None or found == store_id
 
 
-async def is_the_one(connection: Reader, store_id: UUID) -> bool:
-    """Tell whether this store is the one."""
-    return bool(await connection.fetchval(_KNOWN) == store_id)
+async def known(connection: Reader) -> UUID | None:
+    """Return the store that is the one; None when nobody has said which is."""
+    found: UUID | None = await connection.fetchval(_KNOWN)
+    return found

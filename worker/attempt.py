@@ -14,7 +14,7 @@ from typing import Final, TypeVar, assert_never
 
 import structlog
 
-from reactorcide.eventstore.domain.errors import CommandRejected
+from reactorcide.eventstore.domain.errors import CommandRejected, NotLeaseHolder
 from reactorcide.eventstore.domain.job import (
     Cancelled,
     Completed,
@@ -23,6 +23,9 @@ from reactorcide.eventstore.domain.job import (
     Released,
     TimedOut,
 )
+from reactorcide.eventstore.objects import ObjectStoreError
+from reactorcide.worker.artifact_files import Unkept, opened_directory
+from reactorcide.worker.artifacts import Keeper, Stopped, unless_halted, without_artifacts
 from reactorcide.worker.attempt_log import AttemptLog
 from reactorcide.worker.coordinator import (
     ClaimedAttempt,
@@ -32,6 +35,7 @@ from reactorcide.worker.coordinator import (
 )
 from reactorcide.worker.environment import environment_of, mark_of
 from reactorcide.worker.halt import Halt, HaltReason
+from reactorcide.worker.log_cap import LogCap
 from reactorcide.worker.runner import Command, CommandNotStarted, Runner
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.source import Halted, Place, fetch_source
@@ -40,6 +44,8 @@ from reactorcide.worker.workspaces import Workspaces
 
 _LONGEST_ARGUMENT: Final = 100_000
 _PAUSE_SECONDS: Final = 0.2
+_HALTED_SECONDS: Final = 10.0
+"""Who asked for a stop does not wait longer than this for artifacts."""
 
 T = TypeVar("T")
 
@@ -148,7 +154,16 @@ class _Attempt:
         if self._halt.is_asked:
             return self._halted(None)
         await self._start()
-        return await self._execute(command, output)
+        outcome = await self._execute(command, output)
+        if isinstance(outcome, Released):  # another attempt does it all again
+            return outcome
+        try:
+            with opened_directory(workspace.artifacts) as directory:
+                if directory is not None:
+                    return await self._with_artifacts(outcome, directory, output)
+        except Unkept as unkept:
+            await output.report([f"artifacts refused: the directory {unkept.reason}"])
+        return outcome
 
     async def _prepare(self, workspace: Workspace) -> tuple[Command, AttemptLog]:
         """Bring the source, open the secrets, build the environment."""
@@ -170,7 +185,8 @@ class _Attempt:
         argv = _argv_of(submitted.job_command, workspace)
         cwd = workspace.path_of(submitted.job_dir)
         self.story.prepared_seconds = round(time.monotonic() - self.story.began, 4)
-        output = AttemptLog(coordinator, key, secrets.values(), self._halt)
+        cap = LogCap(settings.log_bytes)
+        output = AttemptLog(coordinator, key, secrets.values(), self._halt, cap)
         return Command(argv, cwd, environment, mark), output
 
     async def _start(self) -> None:
@@ -192,6 +208,34 @@ class _Attempt:
         if ended.exit_code == 0:
             return Completed()
         return Failed(ended.exit_code, _words_of(ended.exit_code))
+
+    async def _with_artifacts(
+        self, outcome: Outcome, directory: int, output: AttemptLog
+    ) -> Outcome:
+        """Keep what the command left; return what its outcome is then. Raises _Lost."""
+        tools, settings = self._tools.coordinator, self._tools.settings
+        keeper = Keeper(
+            self._claimed.key,
+            tools.artifacts,
+            self._reached,
+            tools.objects,
+            settings.artifact_limits,
+            output.hides,
+        )
+        seconds = _HALTED_SECONDS if self._halt.is_asked else settings.artifact_seconds
+        try:
+            refused = await unless_halted(keeper.keep(directory), self._halt, seconds)
+        except Stopped:
+            return self._halted(self.story.exit_code)
+        except NotLeaseHolder as error:
+            raise _Lost from error
+        except (ObjectStoreError, TimeoutError) as error:
+            detail = getattr(error, "detail", f"that took longer than {seconds:g} s")
+            reason = f"its artifacts could not be kept: {_printable(detail)}"
+            await output.report([reason])
+            return without_artifacts(outcome, reason)
+        await output.report(refused)
+        return outcome
 
     def _halted(self, exit_code: int | None) -> Outcome:
         """Return the outcome of an attempt that was asked to stop. Raises _Lost."""

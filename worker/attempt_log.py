@@ -6,13 +6,14 @@ together then: nothing piles up here, and the first byte goes at once.
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, get_args
 
 from reactorcide.eventstore.domain.errors import NotLeaseHolder
 from reactorcide.worker.coordinator import AttemptKey, Chunk, Coordinator, CoordinatorUnavailable
 from reactorcide.worker.halt import Halt, HaltReason
+from reactorcide.worker.log_cap import LogCap
 from reactorcide.worker.masking import Masker
 from reactorcide.worker.runner import Stream
 
@@ -23,31 +24,58 @@ class AttemptLog:
     """The Output of one attempt. Once the lease is lost it swallows everything."""
 
     def __init__(
-        self, coordinator: Coordinator, key: AttemptKey, secrets: Iterable[str], halt: Halt
+        self,
+        coordinator: Coordinator,
+        key: AttemptKey,
+        secrets: Iterable[str],
+        halt: Halt,
+        cap: LogCap,
     ) -> None:
         self._coordinator = coordinator
         self._key = key
         self._halt = halt
-        values = tuple(secrets)
+        self._secrets = tuple(secrets)
         self._maskers: dict[Stream, Masker] = {
-            stream: Masker(values) for stream in get_args(Stream)
+            stream: Masker(self._secrets) for stream in get_args(Stream)
         }
+        self._cap = cap
         self._turn = asyncio.Lock()
         self._seq = 0
         self.bytes = 0
         """How much it has taken."""
 
     async def write(self, stream: Stream, data: bytes) -> None:
-        """Send on what may be shown of it."""
+        """Send on what may be shown of it; once enough is kept, the rest is only swallowed."""
         self.bytes += len(data)
+        if self._cap.is_full:
+            return
         async with self._turn:
-            await self._send(stream, self._maskers[stream].feed(data))
+            await self._keep(stream, self._maskers[stream].feed(data))
 
     async def finish(self) -> None:
         """Send on what was held back, now that nothing follows."""
         async with self._turn:
             for stream, masker in self._maskers.items():
-                await self._send(stream, masker.finish())
+                await self._keep(stream, masker.finish())
+
+    async def report(self, lines: Sequence[str]) -> None:
+        """Add lines of the worker's own to stderr, however long the log is. After `finish`."""
+        if lines:
+            masker = Masker(self._secrets)
+            data = masker.feed("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+            async with self._turn:
+                await self._send("stderr", data + masker.finish())
+
+    def hides(self, text: str) -> bool:
+        """Whether a text holds a secret value."""
+        masker, data = Masker(self._secrets), text.encode("utf-8", "surrogateescape")
+        return masker.feed(data) + masker.finish() != data
+
+    async def _keep(self, stream: Stream, data: bytes) -> None:
+        """Send what is within the cap, and the mark where the rest would begin."""
+        kept, mark = self._cap.cut(data)
+        await self._send(stream, kept)
+        await self._send("stderr", mark)
 
     async def _send(self, stream: Stream, data: bytes) -> None:
         """Send until it is taken, or the lease is lost."""

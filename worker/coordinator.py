@@ -14,6 +14,7 @@ from uuid import UUID
 from reactorcide.eventstore.domain.errors import CommandRejected
 from reactorcide.eventstore.domain.events import JobSubmitted, WorkerRegistered
 from reactorcide.eventstore.domain.job import Outcome
+from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.worker.runner import Stream
 
 
@@ -76,6 +77,36 @@ class Chunk(NamedTuple):
     data: bytes
 
 
+class Artifact(NamedTuple):
+    """A file that an attempt left, and where in the object store it lies."""
+
+    path: str
+    size: int
+    sha256: bytes
+    object_key: str
+
+
+class Kept(NamedTuple):
+    """How much a job has left already, in all its attempts."""
+
+    files: int
+    bytes: int
+
+
+class ArtifactDoor(Protocol):
+    """Records what attempts leave. Every method may raise CoordinatorUnavailable."""
+
+    async def begin(self, key: AttemptKey) -> Kept:
+        """Say that objects will be put for this attempt. Before the first one.
+
+        Raises NotLeaseHolder, and ObjectStoreError when they would be put where nobody finds them.
+        """
+        ...
+
+    async def add(self, key: AttemptKey, files: Sequence[Artifact]) -> None:
+        """Say what was put, all of it at once. May be repeated. Raises NotLeaseHolder."""
+
+
 class Beater(Protocol):
     """Keeps a worker's leases; used in a thread of its own."""
 
@@ -95,6 +126,16 @@ class Coordinator(Protocol):
     """
 
     worker_id: UUID
+
+    @property
+    def objects(self) -> ObjectStore:
+        """Where artifacts are put."""
+        ...
+
+    @property
+    def artifacts(self) -> ArtifactDoor:
+        """Where it is recorded that they were."""
+        ...
 
     async def register(self, registered: WorkerRegistered) -> None:
         """Say that the worker is here. Before anything else."""

@@ -47,10 +47,13 @@ from reactorcide.eventstore.handle import (
     handle,
 )
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.record import Context
 from reactorcide.eventstore.sealing import SealBroken, Sealer
 from reactorcide.projections import job_rows, jobs, workers
+from reactorcide.projections.object_upkeep import ObjectUpkeep
 from reactorcide.projections.upkeep import Upkeep
+from reactorcide.worker.artifact_records import ArtifactRecords
 from reactorcide.worker.coordinator import (
     AttemptKey,
     Beater,
@@ -98,6 +101,8 @@ class DirectCoordinator:
         self._context = Context(actor_type="worker", actor_id=worker_id)
         self._suggestions = Suggestions(doors.read, settings, self._now)
         self._log = LogWriter(doors.read)
+        self.objects = ObjectStore(settings.object_store_url)
+        self.artifacts = ArtifactRecords(doors.read, self.objects)
         self._holdings = Holdings(doors.write, self._context, self._learn_time)
         self._clock_ahead = timedelta(0)
 
@@ -303,4 +308,5 @@ async def open_coordinator(
         doors = Doors(database, pool, write, doorbell, work, control)
         coordinator = DirectCoordinator(settings, doors, sealer, new_id())
         stack.push_async_callback(coordinator.close)
+        await stack.enter_async_context(ObjectUpkeep(pool, coordinator.objects))
         yield coordinator

@@ -17,6 +17,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from reactorcide.eventstore.domain.errors import NotLeaseHolder
 from reactorcide.worker.coordinator import AttemptKey, Chunk, CoordinatorUnavailable
+from reactorcide.worker.log_cap import LogCap
 from reactorcide.worker.runner import Stream
 
 LATEST_SECONDS: Final = 0.2
@@ -95,6 +96,7 @@ class JobLog:
         self._timer: asyncio.TimerHandle | None = None
         self._sender: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._cap = LogCap()
 
     def write(self, stream: Stream, text: str) -> None:
         """Take some text; it is sent within LATEST_SECONDS if the coordinator answers."""
@@ -116,13 +118,17 @@ class JobLog:
             await self._loop.create_task(self._send_all(), context=self._context)
 
     def _add(self, stream: Stream, at: datetime, data: bytes) -> None:
-        if self._is_closed:
+        if self._is_closed or self._cap.is_full:
             return
         if self._bytes + len(data) > _WAITING_BYTES:
             self._dropped += 1
             return
-        self._pieces.append((stream, at, data))
-        self._bytes += len(data)
+        kept, mark = self._cap.cut(data)
+        if kept:
+            self._pieces.append((stream, at, kept))
+            self._bytes += len(kept)
+        if mark:
+            self._pieces.append(("stderr", at, mark))
         if self._bytes >= _BATCH_BYTES:
             self._begin()
         elif self._timer is None:

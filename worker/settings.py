@@ -4,6 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reactorcide.worker.log_cap import LOG_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactLimits:
+    """How much a job may leave; files and bytes are counted over all its attempts."""
+
+    file_bytes: int = 1024**3
+    files: int = 5000
+    job_bytes: int = 10 * 1024**3
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
@@ -28,6 +39,13 @@ class WorkerSettings:
     """Between TERM and KILL, at a timeout and after draining."""
     poll_seconds: float = 3.0
     """About how long an idle worker waits without a ring before it looks anyway."""
+    object_store_url: str = "memory://"
+    """Where artifacts go, and logs that have ended."""
+    log_bytes: int = LOG_BYTES
+    """How much of each attempt's log is kept."""
+    artifact_limits: ArtifactLimits = field(default_factory=ArtifactLimits)
+    artifact_seconds: float = 1800.0
+    """How long the artifacts of an attempt may take to be kept."""
     code_version: str = "unknown"
     handlers: tuple[str, ...] = ()
     """Modules, or Python files, for `handlers.load`: their functions run jobs with a handler."""
