@@ -37,7 +37,11 @@ def routes(operations: Iterable[Operation], services: Services) -> list[Route]:
     paths: dict[str, list[Operation]] = {}
     for operation in operations:
         paths.setdefault(operation.path, []).append(operation)
-    return [Route(path, PathEndpoint(rows, services)) for path, rows in paths.items()]
+    # What a `path` parameter means may hold slashes.
+    return [
+        Route(path.replace("{path}", "{path:path}"), PathEndpoint(rows, services))
+        for path, rows in paths.items()
+    ]
 
 
 async def _no_such_path(request: Request, _error: Exception) -> Response:

@@ -104,11 +104,12 @@ async def _call_of(
 
 
 def _object_id(operation: Operation, request: Request) -> Any:  # noqa: ANN401 - from the path
-    for text in request.path_params.values():
-        found = parse_uuid(text)
-        if found is None:
-            raise not_found(operation.kind)
-        return found
+    for name, text in request.path_params.items():
+        if name.endswith("_id"):
+            found = parse_uuid(text)
+            if found is None:
+                raise not_found(operation.kind)
+            return found
     return _NO_ID
 
 

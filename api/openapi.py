@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, made from the table of operations. Serves nothing."""
 
+import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -11,6 +12,7 @@ from reactorcide.api.errors import status_of
 from reactorcide.api.operations import Operation
 from reactorcide.api.views import ProblemView
 
+_NAME_IN_PATH: Final = re.compile(r"\{(\w+)\}")
 _REF: Final = "#/components/schemas/{model}"
 _PROBLEM: Final = "application/problem+json"
 _ABOUT: Final = (
@@ -117,9 +119,8 @@ def _operation(
 
 def _parameters(row: Operation, definitions: Mapping[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    if "{" in row.path:
-        name = row.path.partition("{")[2].partition("}")[0]
-        schema = {"type": "string", "format": "uuid"}
+    for name in _NAME_IN_PATH.findall(row.path):
+        schema = {"type": "string"} | ({"format": "uuid"} if name.endswith("_id") else {})
         found.append({"name": name, "in": "path", "required": True, "schema": schema})
     if row.query is not None:
         for name, schema in definitions[row.query.__name__]["properties"].items():

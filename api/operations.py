@@ -21,7 +21,7 @@ class Operation:
     """Its id in the OpenAPI document."""
     method: str
     path: str
-    """With at most one parameter: the id of the object."""
+    """Its parameters: the id of the object, and behind that perhaps a `path` with slashes."""
     summary: str
     handler: Handler
     tag: str

@@ -5,7 +5,7 @@ from typing import Final
 
 from reactorcide.api import docs, health, queues, tokens, users, views
 from reactorcide.api.differences import DiffQuery
-from reactorcide.api.jobs import command, logs, show, submit
+from reactorcide.api.jobs import artifacts, command, logs, show, submit
 from reactorcide.api.jobs.follow import EVENT_STREAM
 from reactorcide.api.jobs.requests import BatchRequest, JobListQuery, JobRequest
 from reactorcide.api.moments import AtQuery
@@ -20,6 +20,7 @@ _TOKEN: Final = f"{_V1}/tokens/{{token_id}}"
 _READ: Final = ("jobs:read",)
 _WRITE: Final = ("jobs:write",)
 _LOGS: Final = ("logs:read",)
+_ARTIFACTS: Final = ("artifacts:read",)
 _QUEUES: Final = ("queues:manage", "jobs:read")
 _USERS: Final = ("users:manage",)
 _SEE_USERS: Final = ("users:manage", "audit:read")
@@ -89,7 +90,7 @@ JOBS: Final = (
         name="deleteJob",
         method="DELETE",
         path=_JOB,
-        summary="Take an ended job off every list; its events stay",
+        summary="Take an ended job off every list, its log and artifacts away; its events stay",
         handler=command.delete,
         tag="jobs",
         scopes=_WRITE,
@@ -188,6 +189,38 @@ JOBS: Final = (
         },
         also={HTTPStatus.PARTIAL_CONTENT: "The range that was asked for"},
         media_types=("text/plain", logs.NDJSON, EVENT_STREAM),
+        errors=("range_not_satisfiable",),
+    ),
+    Operation(
+        name="listArtifacts",
+        method="GET",
+        path=f"{_JOB}/artifacts",
+        summary="List the files that a job left, by path",
+        handler=artifacts.list_artifacts,
+        tag="jobs",
+        scopes=_ARTIFACTS,
+        query=artifacts.ArtifactQuery,
+        answer=views.ArtifactListView,
+    ),
+    Operation(
+        name="getArtifact",
+        method="GET",
+        path=f"{_JOB}/artifacts/{{path}}",
+        summary="Download a file that a job left",
+        handler=artifacts.download,
+        tag="jobs",
+        scopes=_ARTIFACTS,
+        query=artifacts.ArtifactQuery,
+        headers={
+            "Range": "bytes=first-last of the file.",
+            "If-Range": "The ETag of the file that the range is meant for.",
+            "If-None-Match": "The ETag in hand: 304, since a file never changes.",
+        },
+        also={
+            HTTPStatus.PARTIAL_CONTENT: "The range that was asked for",
+            HTTPStatus.NOT_MODIFIED: "The caller has it",
+        },
+        media_types=(artifacts.OCTETS,),
         errors=("range_not_satisfiable",),
     ),
 )

@@ -244,6 +244,20 @@ class EventListView(View):
     events: list[EventView]
 
 
+class ArtifactView(View):
+    """A file that a job left: its path, and the SHA-256 of its content in hex."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class ArtifactListView(View):
+    """The files that one attempt of a job left, by path."""
+
+    artifacts: list[ArtifactView]
+
+
 class ReasonView(View):
     """One thing that holds a job back."""
 

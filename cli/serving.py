@@ -67,5 +67,6 @@ def _api_settings(settings: Settings, database_uri: str) -> ApiSettings:
         database_uri=database_uri,
         secret_key=secret_key_of(settings),
         rate_limit=Rate(limit.requests, limit.seconds) if limit else None,
+        object_store_url=settings.object_store_url,
         trusted_proxies=parse_networks(settings.trusted_proxies),
     )

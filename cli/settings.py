@@ -85,7 +85,7 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str | None] | None = No
         api_url=url,
         api_token=token,
         object_store_url=source.read(
-            "OBJECT_STORE_URL", _object_store, f"file://{data_dir / 'objects'}"
+            "OBJECT_STORE_URL", _object_store, (data_dir / "objects").as_uri()
         ),
         log_level=source.read("LOG_LEVEL", _one_of(LOG_LEVELS), "info"),
         log_format=source.read("LOG_FORMAT", _one_of(("console", "json")), None),

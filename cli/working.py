@@ -91,6 +91,7 @@ def _worker_settings(settings: Settings, asked: Asked) -> WorkerSettings:
         runner=asked.runner,
         copy_roots=settings.copy_roots,
         lease_seconds=settings.lease_seconds,
+        object_store_url=settings.object_store_url,
         code_version=version("reactorcide"),
         handlers=asked.handlers,
     )

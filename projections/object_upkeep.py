@@ -169,7 +169,10 @@ class ObjectUpkeep:
         if time.monotonic() - self._swept_at > _SWEEP_SECONDS:
             self._swept_at = time.monotonic()
             await sweep(self._pool, self._objects)
-        return await store_logs(self._pool, self._objects) >= _BATCH
+        stored = await store_logs(self._pool, self._objects)
+        if stored:
+            _log.debug("logs_stored", count=stored)
+        return stored >= _BATCH
 
     async def _is_ours(self) -> bool:
         """Tell whether this process's store is the one, and see to it if that is for us to say."""

@@ -10,7 +10,7 @@ from reactorcide.api.jobs.render import job_answer
 from reactorcide.api.jobs.sight import commandable_job
 from reactorcide.eventstore.domain.job import JOB, CancelJob, DeleteJob, JobCommand
 from reactorcide.eventstore.handle import handle
-from reactorcide.projections import jobs
+from reactorcide.projections import jobs, unfinished_objects
 from reactorcide.projections.jobs import Job
 
 _KILLED: Final = "killed on request"
@@ -18,7 +18,7 @@ _KILLED: Final = "killed on request"
 
 async def cancel(call: Call[None, None]) -> Response:
     """Cancel a job; one that runs gets TERM, and KILL ten seconds later."""
-    return job_answer(await _commanded(call, CancelJob()))
+    return await job_answer(call.services.pool, await _commanded(call, CancelJob()))
 
 
 async def kill(call: Call[None, None]) -> Response:
@@ -27,12 +27,14 @@ async def kill(call: Call[None, None]) -> Response:
     if not call.caller.commands_every_job:
         raise forbidden(detail="Only an operator or admin kills jobs")
     command = CancelJob(grace_seconds=0, reason=_KILLED)
-    return job_answer(await _handled(call, job, command))
+    return await job_answer(call.services.pool, await _handled(call, job, command))
 
 
 async def delete(call: Call[None, None]) -> Response:
-    """Take an ended job off every list."""
-    await _commanded(call, DeleteJob())
+    """Take an ended job off every list; its log and artifacts go soon after, its events stay."""
+    job = await commandable_job(call)
+    await unfinished_objects.note_deleted(call.services.pool, job.job_id)
+    await _handled(call, job, DeleteJob())
     return no_content()
 
 

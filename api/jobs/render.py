@@ -1,18 +1,22 @@
 """How a job, and the events of one, are shown. Secret values are never: `***` stands for them."""
 
-from collections.abc import Mapping
-from http import HTTPStatus
+from collections.abc import Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from starlette.responses import Response
 
 from reactorcide.api.call import json_answer
 from reactorcide.eventstore.codec import whole
+from reactorcide.eventstore.database import Reader
 from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.eventstore.record import RecordedEvent
+from reactorcide.projections import artifacts
+from reactorcide.projections.artifacts import ObjectKeys
 from reactorcide.projections.jobs import Job
 
 HIDDEN: Final = "***"
+NO_KEYS: Final = ObjectKeys()
 
 
 def etag_of(job: Job) -> str:
@@ -25,14 +29,19 @@ def location_of(job: Job) -> str:
     return f"/api/v1/jobs/{job.job_id}"
 
 
-def job_answer(
-    job: Job, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
-) -> Response:
+async def job_answer(connection: Reader, job: Job) -> Response:
     """Return a job as an answer, with its ETag."""
-    return json_answer(render(job), status, {"ETag": etag_of(job), **(headers or {})})
+    keys = await keys_of(connection, [job])
+    return json_answer(render(job, keys.get(job.job_id, NO_KEYS)), headers={"ETag": etag_of(job)})
 
 
-def render(job: Job) -> dict[str, Any]:
+async def keys_of(connection: Reader, shown: Sequence[Job]) -> dict[UUID, ObjectKeys]:
+    """Return where logs and artifacts of jobs lie; nothing is asked of jobs that never ran."""
+    job_ids = [job.job_id for job in shown if job.state.attempt]
+    return await artifacts.object_keys(connection, job_ids) if job_ids else {}
+
+
+def render(job: Job, keys: ObjectKeys = NO_KEYS) -> dict[str, Any]:
     """Return a job as the API shows it."""
     state, submitted = job.state, job.submitted
     return {
@@ -52,8 +61,8 @@ def render(job: Job) -> dict[str, Any]:
         "last_error": state.last_error,
         "cancel_requested_at": job.cancel_requested_at,
         "retry_of": submitted.retry_of,
-        "logs_object_key": None,
-        "artifacts_object_key": None,
+        "logs_object_key": keys.log,
+        "artifacts_object_key": keys.artifacts,
     }
 
 

@@ -10,7 +10,14 @@ from starlette.responses import Response
 from reactorcide.api.call import Call, json_answer
 from reactorcide.api.differences import DiffQuery, diff_answer
 from reactorcide.api.errors import forbidden, not_found
-from reactorcide.api.jobs.render import etag_of, job_answer, render, render_event
+from reactorcide.api.jobs.render import (
+    NO_KEYS,
+    etag_of,
+    job_answer,
+    keys_of,
+    render,
+    render_event,
+)
 from reactorcide.api.jobs.requests import JobListQuery
 from reactorcide.api.jobs.sight import visible_job, visible_stream
 from reactorcide.api.moments import AtQuery, check_past, up_to
@@ -32,13 +39,13 @@ _SEEN_ALIVE: Final = timedelta(seconds=60)
 async def get(call: Call[None, AtQuery]) -> Response:
     """Show one job, now or as it stood once; 304 when the caller has it as it stands."""
     if call.query.at is not None:
-        return job_answer(await _at(call, call.query.at))
+        return await job_answer(call.services.pool, await _at(call, call.query.at))
     job = await visible_job(call)
     tag = etag_of(job)
     asked = call.request.headers.get("if-none-match", "")
     if asked and _matches(asked, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
-    return job_answer(job)
+    return await job_answer(call.services.pool, job)
 
 
 async def _at(call: Call[None, AtQuery], moment: int | datetime) -> Job:
@@ -85,7 +92,9 @@ async def list_jobs(call: Call[None, JobListQuery]) -> Response:
         q=query.q,
     )
     found = await job_lists.list_page(call.services.pool, wanted, query.page())
-    return json_answer(envelope("jobs", query, found, [render(job) for job in found.rows]))
+    keys = await keys_of(call.services.pool, found.rows)
+    rows = [render(job, keys.get(job.job_id, NO_KEYS)) for job in found.rows]
+    return json_answer(envelope("jobs", query, found, rows))
 
 
 async def events(call: Call[None, None]) -> Response:
