@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "submit": (f"{_AT}.submit:submit", "Submit a job and print its id."),
     "jobs": (f"{_AT}.jobs:jobs", "List jobs, look into them, stop and repeat them."),
     "logs": (f"{_AT}.logs:logs", "Print what a job printed."),
+    "artifacts": (f"{_AT}.artifacts:artifacts", "List and fetch what a job left."),
     "queues": (f"{_AT}.queues:queues", "Count the jobs of each queue that have not ended."),
     "completion": (f"{_AT}.completion:completion", "Print the completion script of a shell."),
 }

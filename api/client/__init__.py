@@ -22,6 +22,7 @@ from reactorcide.api.client.errors import (
 )
 from reactorcide.api.client.models import (
     Actor,
+    Artifact,
     Event,
     Job,
     JobFilter,
@@ -34,6 +35,7 @@ from reactorcide.api.client.models import (
 
 __all__ = [
     "Actor",
+    "Artifact",
     "AsyncClient",
     "Client",
     "ClientError",

@@ -9,6 +9,7 @@ import httpx2
 
 from reactorcide.api.client.calls import Calls, JobList, LogPart, key_of
 from reactorcide.api.client.models import (
+    Artifact,
     Attempt,
     Event,
     Job,
@@ -127,6 +128,16 @@ class AsyncClient:
     ) -> bytes:
         """Do what `Client.logs` does."""
         return await self._run(self._calls.logs(job_id, LogPart(stream, attempt, tail)))
+
+    async def artifacts(self, job_id: JobId, *, attempt: int | None = None) -> tuple[Artifact, ...]:
+        """Do what `Client.artifacts` does."""
+        return await self._run(self._calls.artifacts(job_id, attempt))
+
+    def download(
+        self, job_id: JobId, path: str, *, attempt: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Do what `Client.download` does."""
+        return self._shown(self._calls.download(job_id, path, attempt))
 
     def follow_logs(
         self,

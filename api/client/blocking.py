@@ -9,6 +9,7 @@ import httpx2
 
 from reactorcide.api.client.calls import Calls, JobList, LogPart, key_of
 from reactorcide.api.client.models import (
+    Artifact,
     Attempt,
     Event,
     Job,
@@ -139,6 +140,18 @@ class Client:
     ) -> bytes:
         """Return what a job printed so far, or its last `tail` lines: of its latest attempt."""
         return self._run(self._calls.logs(job_id, LogPart(stream, attempt, tail)))
+
+    def artifacts(self, job_id: JobId, *, attempt: int | None = None) -> tuple[Artifact, ...]:
+        """Return which files a job left, by path: of the latest attempt that left any."""
+        return self._run(self._calls.artifacts(job_id, attempt))
+
+    def download(self, job_id: JobId, path: str, *, attempt: int | None = None) -> Iterator[bytes]:
+        """Yield what one of these files holds, piece by piece.
+
+        A stream that breaks is taken up where it broke. What does not end in NotUnderstood is
+        what was kept: that is known at the end.
+        """
+        return self._shown(self._calls.download(job_id, path, attempt))
 
     def follow_logs(
         self,

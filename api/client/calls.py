@@ -9,14 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
+from urllib.parse import quote
 from uuid import UUID
 
 from pydantic_core import to_json
 
 from reactorcide.api.client.asking import ask, read
+from reactorcide.api.client.downloading import Download
 from reactorcide.api.client.errors import Conflict, Forbidden, NotFound, Refused
 from reactorcide.api.client.following import EventStream
 from reactorcide.api.client.models import (
+    Artifact,
+    Artifacts,
     Attempt,
     Event,
     Events,
@@ -40,6 +44,7 @@ _BATCH_BYTES: Final = 1_000_000  # the API reads bodies of 1 MiB
 _JSON: Final = {"Accept": "application/json"}
 _SSE: Final = {"Accept": "text/event-stream"}
 _TEXT: Final = {"Accept": "text/plain"}
+_FILE: Final = {"Accept": "application/octet-stream"}
 _NO_ATTEMPT: Final = {"attempt": "999999999"}
 """Nothing is ever printed by it: the stream of its log brings the job's end alone."""
 _LONGEST_POLL_SECONDS: Final = 2.0
@@ -133,6 +138,17 @@ class Calls:
         request = _asked(_path(job_id, "logs"), part.query(), _TEXT)
         return (yield from ask(request, self.timeout_seconds)).content
 
+    def artifacts(self, job_id: JobId, attempt: int | None) -> Program[tuple[Artifact, ...]]:
+        """Get the list of what a job left."""
+        request = _asked(_path(job_id, "artifacts"), _of(attempt))
+        return read(Artifacts, (yield from ask(request, self.timeout_seconds))).artifacts
+
+    def download(self, job_id: JobId, path: str, attempt: int | None) -> Feed[bytes]:
+        """Show what one of these files holds."""
+        where = _path(job_id, "artifacts", quote(path))
+        request = _asked(where, _of(attempt), _FILE)
+        return Download(request, self.timeout_seconds).pieces()
+
     def follow_logs(self, job_id: JobId, part: LogPart) -> Feed[LogFrame]:
         """Show what a job prints until it has ended."""
         request = _asked(_path(job_id, "logs"), part.query(), _SSE)
@@ -174,6 +190,10 @@ def key_of(idempotency_key: str | None, *, is_retry_safe: bool) -> str | None:
 def _path(job_id: JobId, *rest: str) -> str:
     """Return the path of a job. Raises ValueError for what is no UUID."""
     return "/".join(("/jobs", str(UUID(str(job_id))), *rest))
+
+
+def _of(attempt: int | None) -> dict[str, str]:
+    return {} if attempt is None else {"attempt": str(attempt)}
 
 
 def _asked(

@@ -155,6 +155,20 @@ class Event(Model):
     recorded_at: datetime
 
 
+class Artifact(Model):
+    """A file that a job left; `sha256` in hex."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class Artifacts(Model):
+    """The files that one attempt left, by path."""
+
+    artifacts: tuple[Artifact, ...]
+
+
 class User(Model):
     """A user."""
 
