@@ -20,7 +20,7 @@ RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip \
     && apt-get install --yes --no-install-recommends git \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && useradd --uid 10001 --user-group --create-home --home-dir /home/reactorcide reactorcide \
-    && install -d -o reactorcide -g reactorcide -m 0700 /var/lib/reactorcide
+    && install -d -o reactorcide -g reactorcide -m 0700 /var/lib/reactorcide /var/lib/reactorcide/objects
 COPY --from=build /opt/reactorcide /opt/reactorcide
 ENV PATH=/opt/reactorcide/bin:$PATH \
     PYTHONUNBUFFERED=1 \

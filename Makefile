@@ -2,13 +2,14 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+S3_VENV := .venv-s3
 PYTHONS := python3.13 python3.12 python3.11 python3.14 python3
 SOURCES := eventstore projections api worker cli migrations tests benchmarks
 # Two: each of them shares its core with the server it tests against.
 WORKERS := 2
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast lint format bench bench-peers lock clean
+.PHONY: demo test test-fast s3-test lint format bench bench-peers lock clean
 
 demo: $(VENV)/.runtime ## start everything, run one job, show what happened, stop
 	@$(BIN)/reactorcide demo
@@ -18,6 +19,10 @@ test: lint system-test ## all there is: lint, types, imports, tests on each serv
 
 test-fast: $(VENV)/.dev ## the tests that take milliseconds
 	$(BIN)/pytest -n $(WORKERS) -m 'not slow and not image'
+
+# A server that speaks S3 takes sixty packages: in a .venv of its own.
+s3-test: $(VENV)/.dev $(S3_VENV)/.s3 ## what speaks to an object store, once more on a real S3 server
+	S3_SERVER=$(S3_VENV)/bin/moto_server $(BIN)/pytest -q -n $(WORKERS) -k s3 tests/eventstore/test_objects.py tests/projections/test_logs.py tests/worker/test_artifacts.py
 
 lint: $(VENV)/.dev ## format, rules, types, who imports whom
 	$(BIN)/ruff format --check $(SOURCES)
@@ -46,12 +51,14 @@ bench-peers: $(VENV)/.runtime ## measure beside other queues, which it installs 
 COMPILE = env -u UV_FIND_LINKS -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL -u UV_INDEX_URL \
 	$(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --generate-hashes \
 	--python-version 3.11 --custom-compile-command 'make lock' --extra postgres --group build
+COMPILE_S3 = $(subst pyproject.toml --quiet,--quiet,$(subst --extra postgres --group build,--group s3,$(COMPILE)))
 lock: $(VENV)/.dev ## resolve the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade -o requirements.lock
 	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE_S3) --upgrade -o requirements-s3.lock
 
 clean: ## remove what was made here, the data of `up` not included
-	rm -rf $(VENV) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(S3_VENV) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # The locks are complete, so nothing is resolved; Python compiles what it imports when it does.
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
@@ -68,6 +75,12 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@echo 'installing from requirements-dev.lock'
 	@$(INSTALL) --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(S3_VENV)/.s3: requirements-s3.lock | $(BIN)/python
+	@echo 'installing from requirements-s3.lock'
+	@$(BIN)/python -m venv $(S3_VENV)
+	@$(S3_VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-s3.lock
 	@touch $@
 
 $(BIN)/python:

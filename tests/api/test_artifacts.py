@@ -5,7 +5,6 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 import httpx2
 import pytest
@@ -14,7 +13,7 @@ from reactorcide.api.client import Artifact, Forbidden, Job, NotFound, Unavailab
 from reactorcide.api.services import Services, open_services
 from reactorcide.api.settings import ApiSettings
 from reactorcide.eventstore.domain.job import Failed
-from reactorcide.projections import artifacts, shared_store
+from reactorcide.projections import shared_store
 from reactorcide.projections.object_upkeep import store_logs, sweep
 from reactorcide.tests.api import work
 from reactorcide.tests.api.calling import KINDS, Kind, calling
@@ -25,9 +24,6 @@ from reactorcide.tests.api.test_errors import problem
 from reactorcide.tests.api.test_submit import submit
 from reactorcide.tests.api.work import Piece
 from reactorcide.tests.worker.jobs_at_work import eventually
-from reactorcide.worker.artifact_records import ArtifactRecords
-from reactorcide.worker.coordinator import Artifact as Put
-from reactorcide.worker.coordinator import AttemptKey
 
 FILES = {
     'a/b/naïve ☃ "100%".txt': b"one two three",
@@ -37,29 +33,12 @@ FILES = {
 }
 
 
-async def leave(services: Services, job_id: str, files: dict[str, bytes], attempt: int = 1) -> None:
-    """Leave files as an attempt that holds its job does."""
-    key = AttemptKey(UUID(job_id), attempt)
-    records = ArtifactRecords(services.pool, services.objects)
-    await records.begin(key)
-    rows = []
-    for nth, (path, content) in enumerate(files.items()):
-        object_key = f"{artifacts.prefix_of(*key)}/{nth}"
-        await services.objects.put(object_key, _pieces(content))
-        rows.append(Put(path, len(content), hashlib.sha256(content).digest(), object_key))
-    await records.add(key, rows)
-
-
-async def _pieces(content: bytes) -> AsyncIterator[bytes]:
-    yield content
-
-
 @pytest.fixture
 async def job_id(services: Services, user: Client) -> str:
     """A job that has left some files."""
     made: str = (await submit(user))["job_id"]
     await work.start(services, made)
-    await leave(services, made, FILES)
+    await work.leave(services, made, FILES)
     await work.finish(services, made)
     return made
 
@@ -167,7 +146,7 @@ async def test_each_attempt_has_its_own(services: Services, user: Client) -> Non
     for attempt in (1, 2, 3):
         await work.start(services, made, attempt)
         if attempt < 3:
-            await leave(services, made, {"file": b"%d" % attempt}, attempt)
+            await work.leave(services, made, {"file": b"%d" % attempt}, attempt)
         await work.finish(services, made, Failed(1, "exit code 1"), attempt)
     assert (await user.get(at(made, "/file"))).content == b"2"
     assert (await user.get(at(made, "/file?attempt=1"))).content == b"1"
@@ -194,7 +173,7 @@ async def test_a_job_says_where_its_log_and_artifacts_lie(services: Services, us
         return [(job["logs_object_key"], job["artifacts_object_key"]) for job in (one, listed)]
 
     assert await keys() == [(None, None)] * 2
-    await leave(services, made, {"file": b"x"})
+    await work.leave(services, made, {"file": b"x"})
     prefix = f"jobs/{made}/1"
     assert await keys() == [(None, f"{prefix}/artifacts")] * 2
     await work.finish(services, made)
@@ -210,7 +189,7 @@ async def test_a_deleted_job_takes_its_log_and_artifacts_along(
     """Soon after; a job that may not be deleted keeps them."""
     running = (await submit(user))["job_id"]
     await work.start(services, running)
-    await leave(services, running, {"file": b"x"})
+    await work.leave(services, running, {"file": b"x"})
     assert (await user.delete(f"/api/v1/jobs/{running}")).status_code == 409
     assert (await user.delete(f"/api/v1/jobs/{job_id}")).status_code == 204
     problem(await user.get(at(job_id, "/large")), 404, "not_found")

@@ -68,6 +68,7 @@ async def work_off(services: Services) -> None:
             job_id = str(row["job_id"])
             await work.start(services, job_id)
             await work.say(services, job_id, Piece(1, b"said\n"))
+            await work.leave(services, job_id, {"note": b"kept\n"})
             await work.finish(services, job_id)
         await asyncio.sleep(0.01)  # until the example submits the next
 
@@ -77,7 +78,13 @@ async def work_off(services: Services) -> None:
     [
         *zip(
             EXAMPLES,
-            ("completed b'said\\n'", "part 0", "stdout b'said\\n'", "too late: completed"),
+            (
+                "completed b'said\\n'",
+                "part 0",
+                "stdout b'said\\n'",
+                "note 5 b'kept\\n'",
+                "too late: completed",
+            ),
             strict=True,
         )
     ],

@@ -1,6 +1,8 @@
 """What a worker would do to a job, in single steps, for tests that need a job at some point."""
 
 import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,9 +20,11 @@ from reactorcide.eventstore.domain.job import (
 from reactorcide.eventstore.handle import handle
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import SYSTEM
-from reactorcide.projections import log_chunks
+from reactorcide.projections import artifacts, log_chunks
 from reactorcide.projections.log_chunks import LogChunk, Stream
 from reactorcide.tests.api.conftest import Client
+from reactorcide.worker.artifact_records import ArtifactRecords
+from reactorcide.worker.coordinator import Artifact, AttemptKey
 
 
 async def command(services: Services, job_id: str, what: JobCommand) -> None:
@@ -65,6 +69,25 @@ async def say(services: Services, job_id: str, *pieces: Piece) -> None:
     chunks = [LogChunk(UUID(job_id), p.attempt, p.seq, p.stream, now, p.data) for p in pieces]
     assert not await log_chunks.append_chunks(services.pool, chunks)
     services.doorbell.ring("logs")
+
+
+async def leave(
+    services: Services, job_id: str, files: Mapping[str, bytes], attempt: int = 1
+) -> None:
+    """Leave artifacts as an attempt that holds its job does."""
+    key = AttemptKey(UUID(job_id), attempt)
+    records = ArtifactRecords(services.pool, services.objects)
+    await records.begin(key)
+    rows = []
+    for nth, (path, content) in enumerate(files.items()):
+        object_key = f"{artifacts.prefix_of(*key)}/{nth}"
+        await services.objects.put(object_key, _pieces(content))
+        rows.append(Artifact(path, len(content), hashlib.sha256(content).digest(), object_key))
+    await records.add(key, rows)
+
+
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def until(client: Client, job_id: str, status: str) -> dict[str, Any]:

@@ -92,7 +92,9 @@ def test_a_source_archive_has_no_way_back_into_itself(sdist: Path) -> None:
         assert not [member.name for member in archive if member.issym() or "/.ns/" in member.name]
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize(
+    "lock", ["requirements.lock", "requirements-dev.lock", "requirements-s3.lock"]
+)
 def test_a_lock_knows_nothing_of_the_machine_that_made_it(lock: str) -> None:
     """Versions and digests alone: no index, no folder, no address."""
     lines = (ROOT / lock).read_text().splitlines()
