@@ -5,7 +5,8 @@ all, and nothing is read whole into memory. It knows nothing of jobs, logs or ar
 
     ObjectStoreError
     ├── StoreUnavailable  the store can't be reached, or refused
-    └── ObjectMissing     it has no object of this key
+    ├── ObjectMissing     it has no object of this key
+    └── AnotherStore      it is not the one that others look into
 """
 
 import asyncio
@@ -46,6 +47,10 @@ class StoreUnavailable(ObjectStoreError):  # noqa: N818  named by what is so, li
 
 class ObjectMissing(ObjectStoreError):  # noqa: N818  as above
     """There is no object of this key."""
+
+
+class AnotherStore(ObjectStoreError):  # noqa: N818  as above
+    """This store is not the one that others look into: what is put there is not found."""
 
 
 class ObjectStore:
@@ -121,9 +126,11 @@ class ObjectStore:
         """Delete the object of this key and all below it; what is not there does not matter."""
         import obstore  # noqa: PLC0415  as above
 
-        for key in [*await self.keys(prefix), prefix]:
+        keys = [*await self.keys(prefix), prefix]
+        # In S3 what is not there is no error, and a request deletes a thousand.
+        for some in [keys] if self._scheme == "s3" else [[key] for key in keys]:
             with self._errors(), contextlib.suppress(FileNotFoundError):
-                await obstore.delete_async(self._open(), key)
+                await obstore.delete_async(self._open(), some)
 
     async def sync(self, keys: Sequence[str]) -> None:
         """Make sure that these objects outlive a power cut; only a directory needs that said."""

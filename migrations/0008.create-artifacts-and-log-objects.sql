@@ -45,8 +45,11 @@ CREATE TABLE object_store (
 
 -- The logs that belong into the store. What is small stays: an object for each `echo` would be
 -- a waste, and is no smaller than its chunks.
+-- At most sixteen entries for each, however long it is.
 CREATE INDEX log_chunks_large ON log_chunks (job_id, attempt)
-    WHERE seq = 16 OR octet_length(bytes) >= 2048;
+    WHERE seq = 16 OR (seq < 16 AND octet_length(bytes) >= 2048);
+-- What has gone into the store leaves dead rows, beside small logs that stay for long.
+ALTER TABLE log_chunks SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
 
 DO $$
 BEGIN

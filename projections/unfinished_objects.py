@@ -21,7 +21,7 @@ WITH turn AS MATERIALIZED (
 ),
 large AS (
     SELECT DISTINCT c.job_id, c.attempt FROM log_chunks AS c
-    WHERE (c.seq = 16 OR octet_length(c.bytes) >= 2048)
+    WHERE (c.seq = 16 OR (c.seq < 16 AND octet_length(c.bytes) >= 2048))
         AND (SELECT is_ours FROM turn)
         AND NOT EXISTS (
             SELECT FROM jobs_held AS j WHERE j.job_id = c.job_id AND j.attempt = c.attempt

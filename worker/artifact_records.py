@@ -5,7 +5,7 @@ from uuid import UUID
 
 from reactorcide.eventstore.database import Pool, database_errors
 from reactorcide.eventstore.domain.errors import NotLeaseHolder
-from reactorcide.eventstore.objects import ObjectStore, StoreUnavailable
+from reactorcide.eventstore.objects import AnotherStore, ObjectStore
 from reactorcide.projections import artifacts, shared_store
 from reactorcide.worker.coordinator import Artifact, AttemptKey, Kept
 from reactorcide.worker.direct_errors import our_errors
@@ -46,4 +46,4 @@ class ArtifactRecords:
                 f"{self._objects.url} is not the object store that the API reads: "
                 "REACTORCIDE_OBJECT_STORE_URL must name the same one for all"
             )
-            raise StoreUnavailable(detail)
+            raise AnotherStore(detail)

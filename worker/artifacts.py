@@ -5,6 +5,7 @@ be kept is told to the job's log.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import random
@@ -21,7 +22,7 @@ from reactorcide.worker.settings import ArtifactLimits
 
 _READ_BYTES: Final = 1024 * 1024
 _AT_ONCE: Final = 4
-_PAUSES: Final = (0.5, 2.0, 5.0)
+_PAUSES: Final = (0.2, 0.8, 2.0)
 
 T = TypeVar("T")
 
@@ -56,11 +57,11 @@ class Keeper:
         Raises NotLeaseHolder, and ObjectStoreError when the store could not be used after some
         tries: nothing is kept then.
         """
-        kept = await self.reach(lambda: self.door.begin(self.key))
+        kept = await _tried(lambda: self.reach(lambda: self.door.begin(self.key)))
         look = Look(self.limits, kept, self.hides)
         await asyncio.to_thread(look.through, directory)
         artifacts = await self._put_all(directory, look.files, look.refusals)
-        await self.objects.sync([artifact.object_key for artifact in artifacts])
+        await _tried(lambda: self.objects.sync([one.object_key for one in artifacts]))
         await self.reach(lambda: self.door.add(self.key, artifacts))
         return look.refusals.lines()
 
@@ -88,19 +89,25 @@ class Keeper:
         return sorted(done)
 
     async def _put(self, directory: int, found: FoundFile, number: int) -> Artifact:
-        """Put one file, again when the store fails. Raises Unkept and StoreUnavailable."""
+        """Put one file. Raises Unkept and StoreUnavailable."""
         key, job_id = self.key, self.key.job_id
         object_key = f"jobs/{job_id}/{key.attempt}/artifacts/{number}"
-        for pause in (*_PAUSES, None):
+
+        async def put() -> Artifact:
             reading = _Reading(directory, found, self.limits.file_bytes)
-            try:
-                await self.objects.put(object_key, reading.pieces())
-                return Artifact(found.path, reading.size, reading.digest.digest(), object_key)
-            except StoreUnavailable:
-                if pause is None:
-                    raise
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  jitter
-        raise AssertionError
+            await self.objects.put(object_key, reading.pieces())
+            return Artifact(found.path, reading.size, reading.digest.digest(), object_key)
+
+        return await _tried(put)
+
+
+async def _tried(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again, some times, while the store can't be used."""
+    for pause in _PAUSES:
+        with contextlib.suppress(StoreUnavailable):
+            return await ask()
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  jitter
+    return await ask()
 
 
 class _Reading:

@@ -159,6 +159,15 @@ async def test_a_running_attempt_keeps_its_chunks(
     assert await store_logs(connection, objects) == 1
 
 
+async def test_large_logs_are_found_by_their_index(connection: Connection) -> None:
+    """The many small ones that stay are never looked at."""
+    await connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+    await connection.execute("PREPARE taking AS " + unfinished_objects._TAKE_LOGS)  # noqa: SLF001
+    plan = await connection.fetch("EXPLAIN EXECUTE taking (1)")
+    assert "log_chunks_large" in "".join(row[0] for row in plan)
+    assert "Seq Scan on log_chunks" not in "".join(row[0] for row in plan)
+
+
 async def test_two_who_store_at_once_keep_one_object(
     connection: Connection, objects: ObjectStore
 ) -> None:
