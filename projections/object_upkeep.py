@@ -28,6 +28,7 @@ LEFT_SECONDS: Final = 3600.0
 
 _BLOCK_BYTES: Final = 256 * 1024
 _BATCH: Final = 20
+_FIRST_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 10.0
 _FAILED_SECONDS: Final = 15.0
@@ -149,6 +150,7 @@ class ObjectUpkeep:
             await asyncio.wait([self._task], timeout=_CLOSE_SECONDS)
 
     async def _serve(self) -> None:
+        await asyncio.sleep(_FIRST_SECONDS)  # to open a store takes 40 ms of a program's start
         while True:
             pause = _PAUSE_SECONDS
             try:
