@@ -36,7 +36,7 @@ from reactorcide.worker.coordinator import (
 from reactorcide.worker.environment import environment_of, mark_of
 from reactorcide.worker.halt import Halt, HaltReason
 from reactorcide.worker.log_cap import LogCap
-from reactorcide.worker.runner import Command, CommandNotStarted, Runner
+from reactorcide.worker.runner import Command, CommandLost, CommandNotStarted, Runner
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.source import Halted, Place, fetch_source
 from reactorcide.worker.workspace import PreparationFailed, Workspace
@@ -132,7 +132,7 @@ class _Attempt:
             try:
                 workspace = self._tools.workspaces.take()
                 outcome = await self._outcome(workspace)
-            except (PreparationFailed, SecretsUnreadable, CommandNotStarted) as error:
+            except (PreparationFailed, SecretsUnreadable, CommandNotStarted, CommandLost) as error:
                 outcome = Failed(None, _printable(error.detail))
             except _Lost:
                 return
@@ -172,7 +172,8 @@ class _Attempt:
         secrets = await self._reached(lambda: coordinator.open_secrets(self._claimed))
         mark = mark_of(*key)
         with self._deadline():
-            await fetch_source(submitted, Place(workspace, settings.copy_roots, mark), self._halt)
+            place = Place(workspace, settings.copy_roots, mark, self._tools.runner)
+            await fetch_source(submitted, place, self._halt)
         environment = environment_of(
             key=key,
             worker_id=coordinator.worker_id,
@@ -198,8 +199,12 @@ class _Attempt:
 
     async def _execute(self, command: Command, output: AttemptLog) -> Outcome:
         """Run the command within its time; all that it printed is sent when this returns."""
-        with self._deadline():
-            ended = await self._tools.runner.run(command, output, self._halt)
+        try:
+            with self._deadline():
+                ended = await self._tools.runner.run(command, output, self._halt)
+        except CommandLost:
+            await output.finish()
+            raise
         await output.finish()
         self.story.log_bytes = output.bytes
         self.story.exit_code = ended.exit_code

@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from time import monotonic
 from typing import Final, Self, TypeAlias
 
 import structlog
 
 from reactorcide.worker.coordinator import AttemptKey, Beater, CoordinatorUnavailable
+from reactorcide.worker.supervisor.clock import boot_seconds
 
 _log = structlog.get_logger(__name__)
 
@@ -30,7 +30,7 @@ class Beat:
     """What one beat came to."""
 
     began: float
-    """By the monotonic clock: the leases that were renewed run from here at least."""
+    """By `boot_seconds`: the leases that were renewed run from here at least."""
     keys: Sequence[AttemptKey]
     """What was asked to be renewed."""
     held: Mapping[AttemptKey, int | None] | None
@@ -42,8 +42,9 @@ class Beat:
 class Beats:
     """Beats as long as its `with` block lasts.
 
-    `keys` is called in the thread and must be safe there; `told` is called in the loop that
-    entered. Leaving waits for a beat under way, a few seconds at most.
+    `keys` and `heard` are called in the thread and must be safe there; `told` is called in the
+    loop that entered, and so perhaps late. Leaving waits for a beat under way, a few seconds at
+    most.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class Beats:
         interval_seconds: float,
         keys: Callable[[], Sequence[AttemptKey]],
         told: Callable[[Beat], None],
+        heard: Callable[[Beat], None] = lambda _: None,
     ) -> None:
         self._open_beater = open_beater
         self._interval_seconds = interval_seconds
         self._keys = keys
         self._told = told
+        self._heard = heard
         self._thread = threading.Thread(target=self._run, name="beats", daemon=True)
         self._is_over = False
         self._inside: asyncio.AbstractEventLoop | None = None
@@ -92,6 +95,7 @@ class Beats:
             while not self._is_over:
                 self._woken.clear()
                 beat = await self._beat(beater)
+                self._heard(beat)
                 with contextlib.suppress(RuntimeError):  # the worker's loop is closed
                     self._loop.call_soon_threadsafe(self._told, beat)
                 pause = self._interval_seconds
@@ -103,7 +107,7 @@ class Beats:
 
     async def _beat(self, beater: Beater) -> Beat:
         keys = self._keys()
-        began = monotonic()
+        began = boot_seconds()
         try:
             async with asyncio.timeout(self._interval_seconds):
                 held = await beater.beat(keys)

@@ -27,7 +27,10 @@ class Halt:
     Asked again, the greater reason and the earlier end of grace count.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held_until: float = float("inf")) -> None:
+        self.held_until = held_until
+        """Nothing of the attempt may live longer, by the clock of `supervisor.clock`; moved on by
+        whoever keeps its lease."""
         self.reason: HaltReason | None = None
         self._kill_at = float("inf")
         self._listeners: list[Callable[[], None]] = []

@@ -4,12 +4,12 @@ And what its outcome is then. Runs nothing itself.
 """
 
 import asyncio
-from time import monotonic
 from typing import Final, assert_never
 
 from reactorcide.eventstore.domain.job import Cancelled, Outcome, Released, TimedOut
 from reactorcide.worker.coordinator import ClaimedAttempt
 from reactorcide.worker.halt import HaltReason
+from reactorcide.worker.supervisor.clock import boot_seconds
 
 AGAIN_SECONDS: Final = 0.5
 """A handler that was cancelled has so long, without any grace, until it is cancelled again."""
@@ -27,7 +27,7 @@ class Handling:
         """Its start is recorded."""
         self.reason: HaltReason | None = None
         self.again_at = float("inf")
-        """When to cancel it once more; by the monotonic clock."""
+        """When to cancel it once more; by `boot_seconds`."""
         self.task: asyncio.Task[None] | None = None
         """Who works on it; None before and after."""
 
@@ -39,7 +39,7 @@ class Handling:
         """
         is_new = self.reason is None
         self.reason = reason if self.reason is None else max(self.reason, reason)
-        again_at = monotonic() + max(grace_seconds, AGAIN_SECONDS)
+        again_at = boot_seconds() + max(grace_seconds, AGAIN_SECONDS)
         self.again_at = min(self.again_at, again_at)
         if self.task is not None and (is_new or grace_seconds == 0):
             self.task.cancel()

@@ -8,7 +8,6 @@ milliseconds finds those that run too long, or so long that their start should b
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
@@ -28,6 +27,7 @@ from reactorcide.worker.handler_threads import HandlerThreads
 from reactorcide.worker.handlers import Handlers
 from reactorcide.worker.reporting import Reports
 from reactorcide.worker.settings import WorkerSettings
+from reactorcide.worker.supervisor.clock import boot_seconds
 
 _LOOK_SECONDS: Final = 0.05
 _START_SECONDS: Final = 0.05
@@ -177,7 +177,7 @@ class Handlings:
             if not self._running:
                 self._has_running.clear()
                 continue
-            self._look(monotonic())
+            self._look(boot_seconds())
 
     def _look(self, now: float) -> None:
         """Cancel what runs too long; say of what goes on running that it does."""

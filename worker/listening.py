@@ -8,16 +8,18 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 
-from reactorcide.worker.child import Child, Pipe
+from reactorcide.worker.pipes import Pipe
 from reactorcide.worker.runner import Output, Stream
 
 
 class Listener:
-    """Listens to both streams of a child. It has a task only while there is something to say."""
+    """Listens to both streams of a command. It has a task only while there is something to say."""
 
-    def __init__(self, child: Child, output: Output, on_refusal: Callable[[], None]) -> None:
+    def __init__(
+        self, pipes: tuple[Pipe, Pipe], output: Output, on_refusal: Callable[[], None]
+    ) -> None:
         """`on_refusal` is called when the output raises; `finish` raises the same."""
-        self._open: dict[Stream, Pipe] = {"stdout": child.stdout, "stderr": child.stderr}
+        self._open: dict[Stream, Pipe] = dict(zip(("stdout", "stderr"), pipes, strict=True))
         self._output = output
         self._on_refusal = on_refusal
         self._task: asyncio.Task[None] | None = None

@@ -1,24 +1,25 @@
-"""Runs a command as a plain child of the worker, and sees to its end.
+"""Runs a command as a plain program under the worker's supervisor, and sees to its end.
 
 It knows nothing of jobs: the environment and the directory are given. A command that prints
 nothing costs no task: what happens to it is told by the loop.
 """
 
 import asyncio
-import contextlib
-import signal
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
-from reactorcide.worker.child import Child, spawn
-from reactorcide.worker.halt import Halt
-from reactorcide.worker.listening import Listener
-from reactorcide.worker.process_tree import ProcessTree, adopt_orphans, children
-from reactorcide.worker.runner import Command, CommandNotStarted, Exit, Output
+import structlog
 
-_DEATH_SECONDS: Final = 5.0
-_LOOK_SECONDS: Final = 0.05
-_REAP_SECONDS: Final = 5.0
+from reactorcide.worker.halt import Halt, HaltReason
+from reactorcide.worker.listening import Listener
+from reactorcide.worker.runner import Command, CommandLost, CommandNotStarted, Exit, Output
+from reactorcide.worker.supervisor.messages import NotStarted
+from reactorcide.worker.supervisor.supervision import Started, Supervision
+
+_ANSWER_SECONDS: Final = 10.0
+"""A supervisor that takes so much longer than it may hangs, or was stopped."""
+
+_log = structlog.get_logger(__name__)
 
 
 class ProcessRunner:
@@ -27,111 +28,105 @@ class ProcessRunner:
     name = "process"
 
     def __init__(self) -> None:
-        """Make the worker the parent of all that its commands forget, for its whole life."""
-        adopt_orphans()
+        self._supervision = Supervision()
 
     async def run(self, command: Command, output: Output, halt: Halt) -> Exit:
         """Run in a session of its own; see `Runner.run`."""
-        before, news = children(), asyncio.Event()
+        news = asyncio.Event()
         try:
-            child = spawn(command.argv, command.cwd, command.environment, news.set)
-        except (OSError, ValueError) as error:
-            raise CommandNotStarted(_reason_of(error)) from error
-        tree = ProcessTree(child.pid, command.mark, before)
-        running = _Running(child, tree, Listener(child, output, news.set), news)
+            started = self._supervision.start(command, halt.held_until, news.set)
+        except OSError as error:
+            detail = f"the command could not be started: {error.strerror}"
+            raise CommandNotStarted(detail) from error
+        pipes = (started.stdout, started.stderr)
+        running = _Running(self._supervision, started, Listener(pipes, output, news.set), news)
         try:
             was_halted = await running.until_ended(halt)
-            await running.destroy()
             await running.listener.finish()
         except BaseException:
             await running.abandon()
             raise
         finally:
-            child.close()
-        return Exit(-1 if child.exit_code is None else child.exit_code, was_halted)
+            started.close()
+        return _exit_of(started, halt, was_halted)
+
+    def hold(self, until: float, held: Sequence[str], lost: Sequence[str]) -> None:
+        """Pass it on; see `Runner.hold`."""
+        self._supervision.hold(until, held, lost)
+
+    async def close(self) -> None:
+        """End the supervisor."""
+        await self._supervision.close()
 
 
-@dataclass(frozen=True, slots=True)
 class _Running:
     """A command that runs, and `news` of it: it ended, a stop is asked for, its output refuses."""
 
-    child: Child
-    tree: ProcessTree
-    listener: Listener
-    news: asyncio.Event
+    def __init__(
+        self, supervision: Supervision, started: Started, listener: Listener, news: asyncio.Event
+    ) -> None:
+        self.listener = listener
+        self._supervision = supervision
+        self._started = started
+        self._news = news
 
     async def until_ended(self, halt: Halt) -> bool:
-        """Wait for the command's end, or see to it; return whether it was halted.
+        """Wait until nothing of the command is left, or see to it; return whether it was halted.
 
         Raises what the output raises.
         """
-        halt.listen(self.news.set)
-        reaping = _Reaping(self.tree)
+        halt.listen(self._news.set)
         try:
-            while not (self.child.has_ended or halt.is_asked or self.listener.refusal):
+            while not (self._started.has_ended or halt.is_asked or self.listener.refusal):
                 await self._hears()
+            if self._started.has_ended:
+                return False
+            if self.listener.refusal:
+                raise self.listener.refusal
+            await self._stop(halt)
         finally:
-            reaping.end()
-            halt.ignore(self.news.set)
-        if self.child.has_ended:
-            return False
-        if self.listener.refusal:
-            raise self.listener.refusal
-        await self._stop(halt)
+            halt.ignore(self._news.set)
         return True
-
-    async def destroy(self) -> None:
-        """Kill whatever is left of the command."""
-        if self.child.has_ended and self.tree.has_left_nothing():
-            return
-        await self.tree.destroy(_DEATH_SECONDS)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DEATH_SECONDS):
-                while not self.child.has_ended:
-                    await self._hears()
 
     async def abandon(self) -> None:
         """Kill without any grace: the worker itself is being stopped, or the output refuses."""
-        self.tree.send(signal.SIGKILL)
         await self.listener.stop()
-        await self.destroy()
+        if not self._started.has_ended:
+            await self._stop(None)
 
-    async def _stop(self, halt: Halt) -> None:
-        """TERM to all, and wait until all are gone or the grace is over (it may shrink)."""
-        if halt.grace_seconds > 0:
-            self.tree.send(signal.SIGTERM)
-        while halt.grace_seconds > 0 and (not self.child.has_ended or self.tree.members()):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
+    async def _stop(self, halt: Halt | None) -> None:
+        """Have it stopped within its grace, which may shrink, and wait until nothing is left."""
+        kill_at = float("inf")
+        loop = asyncio.get_running_loop()
+        while not self._started.has_ended:
+            grace_seconds = 0.0 if halt is None else max(halt.grace_seconds, 0.0)
+            if loop.time() + grace_seconds < kill_at:
+                kill_at = loop.time() + grace_seconds
+                self._supervision.halt(self._started, grace_seconds)
+            try:
+                async with asyncio.timeout_at(kill_at + _ANSWER_SECONDS):
                     await self._hears()
+            except TimeoutError:
+                _log.error("supervisor_hangs")
+                self._supervision.give_up()
+                kill_at = float("inf")
 
     async def _hears(self) -> None:
         """Return at the next news."""
-        self.news.clear()
-        await self.news.wait()
+        self._news.clear()
+        await self._news.wait()
 
 
-class _Reaping:
-    """Takes the exit status of a long-running command's orphans from time to time."""
-
-    def __init__(self, tree: ProcessTree) -> None:
-        self._tree = tree
-        self._timer = self._next()
-
-    def end(self) -> None:
-        """Look no more."""
-        self._timer.cancel()
-
-    def _next(self) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(_REAP_SECONDS, self._reap)
-
-    def _reap(self) -> None:
-        self._tree.reap_orphans()
-        self._timer = self._next()
-
-
-def _reason_of(error: OSError | ValueError) -> str:
-    if isinstance(error, OSError):
-        where = f": {error.filename}" if error.filename else ""
-        return f"the command could not be started: {error.strerror}{where}"
-    return f"the command could not be started: {error}"
+def _exit_of(started: Started, halt: Halt, was_halted: bool) -> Exit:  # noqa: FBT001  as it is there
+    """Return how it ended. Raises CommandNotStarted and CommandLost."""
+    end = started.end
+    if end is None:
+        raise CommandLost("the supervisor of the command died, and the command was killed")
+    if isinstance(end, NotStarted):
+        if end.detail is not None:
+            raise CommandNotStarted(end.detail)
+        halt.ask(HaltReason.LOST, 0)
+        return Exit(-1, was_halted=True)
+    if end.is_lost:
+        halt.ask(HaltReason.LOST, 0)
+    return Exit(-1 if end.exit_code is None else end.exit_code, was_halted or end.is_lost)

@@ -3,7 +3,7 @@
 Where the command runs (a plain child, a sandbox, a container) is the runner's secret.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
@@ -21,7 +21,7 @@ class Command:
     cwd: Path
     environment: Mapping[str, str]
     mark: tuple[str, ...]
-    """`NAME=value` entries of the environment by which descendants are known."""
+    """Names the attempt whose lease it runs by; they are entries of the environment as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,14 @@ class Exit:
 
 class CommandNotStarted(Exception):  # noqa: N818  named by what is so, like the rejections
     """The command could not be started at all. `detail` says why."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class CommandLost(Exception):  # noqa: N818  as above
+    """Nobody can say how the command ended; nothing of it is left. `detail` says why."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -57,6 +65,17 @@ class Runner(Protocol):
     async def run(self, command: Command, output: Output, halt: Halt) -> Exit:
         """Run to the end, or until the halt's grace is over; then nothing of it is left.
 
-        All that was printed has been handed to `output`. Cancelled itself, it kills at once.
-        Raises CommandNotStarted.
+        All that was printed has been handed to `output`. Cancelled itself, it kills at once. A
+        command still there when `halt.held_until` has come is killed, and the halt is told LOST.
+        Raises CommandNotStarted and CommandLost.
         """
+        ...
+
+    def hold(self, until: float, held: Sequence[str], lost: Sequence[str]) -> None:
+        """Let attempts (their marks, joined by a blank) go on until then; kill those lost.
+
+        From any thread. Whatever the worker does, commands that are not held on to end in time.
+        """
+
+    async def close(self) -> None:
+        """Give back what was needed to run commands, at the worker's end."""

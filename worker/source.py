@@ -18,8 +18,7 @@ from urllib.parse import unquote, urlsplit
 from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.worker.environment import base_environment
 from reactorcide.worker.halt import Halt
-from reactorcide.worker.process_runner import ProcessRunner
-from reactorcide.worker.runner import Command, CommandNotStarted, Stream
+from reactorcide.worker.runner import Command, CommandLost, CommandNotStarted, Runner, Stream
 from reactorcide.worker.workspace import PreparationFailed, Workspace
 
 _GIT_ENVIRONMENT: Final = {
@@ -41,6 +40,8 @@ class Place:
     workspace: Workspace
     copy_roots: tuple[Path, ...]
     mark: tuple[str, ...]
+    runner: Runner
+    """What git is run by."""
 
 
 class Halted(Exception):  # noqa: N818  named by what is so, like the rejections
@@ -160,8 +161,8 @@ class _Git:
             ("git", *arguments), self._place.workspace.root, self._environment, self._place.mark
         )
         try:
-            ended = await ProcessRunner().run(command, said, self._halt)
-        except CommandNotStarted as error:
+            ended = await self._place.runner.run(command, said, self._halt)
+        except (CommandLost, CommandNotStarted) as error:
             raise PreparationFailed(error.detail) from error
         if ended.was_halted:
             raise Halted

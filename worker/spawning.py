@@ -9,11 +9,9 @@ import ctypes
 import errno
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from ctypes import POINTER, c_char_p, c_int, c_short, c_void_p
-from pathlib import Path
 from typing import Final
 
 _SETSIGDEF: Final = 0x04  # spawn.h of glibc
@@ -50,7 +48,11 @@ _Opaque = ctypes.c_longlong * _OPAQUE_WORDS
 
 
 def start(
-    argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stdout: int, stderr: int
+    argv: Sequence[str],
+    cwd: "str | os.PathLike[str]",
+    environment: Mapping[str, str],
+    stdout: int,
+    stderr: int,
 ) -> int:
     """Start a program that leads a session and reads nothing; return its pid.
 
@@ -139,9 +141,15 @@ SPAWNER: Final = _made_spawner()
 
 
 def start_by_subprocess(
-    argv: Sequence[str], cwd: Path, environment: Mapping[str, str], stdout: int, stderr: int
+    argv: Sequence[str],
+    cwd: "str | os.PathLike[str]",
+    environment: Mapping[str, str],
+    stdout: int,
+    stderr: int,
 ) -> int:
     """Do as `start` does, anywhere."""
+    import subprocess  # noqa: PLC0415  the supervisor starts sooner without
+
     popen = subprocess.Popen(  # noqa: S603 - to run what a job asks for is the purpose
         argv,
         cwd=cwd,

@@ -9,7 +9,6 @@ import os
 import random
 import socket
 from collections.abc import Coroutine, Mapping, Sequence
-from time import monotonic
 from typing import Any, Final, Protocol
 
 import structlog
@@ -24,12 +23,14 @@ from reactorcide.worker.coordinator import (
     Coordinator,
     CoordinatorUnavailable,
 )
+from reactorcide.worker.environment import mark_of
 from reactorcide.worker.halt import Halt, HaltReason
 from reactorcide.worker.handlers import NO_HANDLERS, Handlers
 from reactorcide.worker.handling import Handlings
 from reactorcide.worker.loop_watch import LoopWatch
 from reactorcide.worker.runner import Runner
 from reactorcide.worker.settings import WorkerSettings
+from reactorcide.worker.supervisor.clock import boot_seconds, margin_of
 
 _LEASE_SAFETY: Final = 0.85
 """A command is killed when this much of its lease has passed without a beat."""
@@ -44,6 +45,7 @@ class _Running(Protocol):
     """An attempt that this worker works on."""
 
     claimed_at: float
+    """By `boot_seconds`, before the claim was asked for."""
 
     def ask(self, reason: HaltReason, grace_seconds: float) -> None:
         """Stop: `grace_seconds` to do so by itself."""
@@ -52,8 +54,10 @@ class _Running(Protocol):
 class _Commanding:
     """An attempt that runs a command."""
 
-    def __init__(self, halt: Halt, claimed_at: float) -> None:
+    def __init__(self, halt: Halt, mark: str, claimed_at: float) -> None:
         self.ask = halt.ask
+        self.halt = halt
+        self.mark = mark
         self.claimed_at = claimed_at
 
 
@@ -93,13 +97,16 @@ class Worker:
         await self._coordinator.register(self._registration())
         log = _log.bind(worker_id=str(self._coordinator.worker_id), name=self._settings.name)
         log.info("worker_started", queues=self._settings.queues)
-        with LoopWatch(), self._tools.workspaces.held(), self._beats() as beats:
-            async with self._handlings, asyncio.TaskGroup() as tasks:
-                control = tasks.create_task(self._obey_at_once(beats), name="control")
-                await self._claim_until(stop, tasks)
-                log.info("worker_draining", running=len(self._running))
-                await self._drain()
-                control.cancel()
+        try:
+            with LoopWatch(), self._tools.workspaces.held(), self._beats() as beats:
+                async with self._handlings, asyncio.TaskGroup() as tasks:
+                    control = tasks.create_task(self._obey_at_once(beats), name="control")
+                    await self._claim_until(stop, tasks)
+                    log.info("worker_draining", running=len(self._running))
+                    await self._drain()
+                    control.cancel()
+        finally:
+            await self._tools.runner.close()
         with contextlib.suppress(CoordinatorUnavailable):
             await self._coordinator.stop("released" if self._released.is_set() else "drained")
         log.info("worker_stopped")
@@ -123,6 +130,7 @@ class Worker:
             self._settings.lease_seconds / 3,
             lambda: tuple(self._running),
             self._take_beat,
+            self._pass_on,
         )
 
     # Claiming
@@ -139,8 +147,9 @@ class Worker:
                 elif not self._beat_held.is_set():
                     await _first(stopped, self._beat_held.wait())
                 else:
+                    asked_at = boot_seconds()
                     claim = await self._claim(free)
-                    self._launch(claim.attempts, tasks)
+                    self._launch(claim.attempts, asked_at, tasks)
                     if not claim.has_more:
                         await _first(stopped, self._wait_for_work())
         finally:
@@ -168,14 +177,15 @@ class Worker:
             limit = min(limit, max(next_due_seconds, 0) + random.uniform(0.001, 0.02))  # noqa: S311  jitter
         await self._coordinator.wait_for_work(limit)
 
-    def _launch(self, attempts: Sequence[ClaimedAttempt], tasks: asyncio.TaskGroup) -> None:
-        now = monotonic()
+    def _launch(
+        self, attempts: Sequence[ClaimedAttempt], asked_at: float, tasks: asyncio.TaskGroup
+    ) -> None:
         for claimed in attempts:
             if claimed.submitted.handler is not None:
-                self._running[claimed.key] = self._handlings.launch(claimed, now)
+                self._running[claimed.key] = self._handlings.launch(claimed, asked_at)
             else:
-                halt = Halt()
-                self._running[claimed.key] = _Commanding(halt, now)
+                halt, mark = Halt(self._until(asked_at)), " ".join(mark_of(*claimed.key))
+                self._running[claimed.key] = _Commanding(halt, mark, asked_at)
                 self._commands += 1
                 name = f"attempt-{claimed.key.job_id}"
                 tasks.create_task(self._attend(claimed, halt), name=name)
@@ -202,6 +212,26 @@ class Worker:
             await self._coordinator.wait_for_control(_CONTROL_SECONDS)
             beats.beat_now()
 
+    def _until(self, alive_at: float) -> float:
+        """Return when commands must be dead whose lease was asked for at that time."""
+        lease_seconds = self._settings.lease_seconds
+        return alive_at + lease_seconds - margin_of(lease_seconds)
+
+    def _pass_on(self, beat: Beat) -> None:
+        """Tell the runner what a beat brought. In the thread of the beats: the loop may stand."""
+        if beat.held is None:
+            return
+        until = self._until(beat.began)
+        held: list[str] = []
+        lost: list[str] = []
+        for key in beat.keys:
+            running = self._running.get(key)
+            if isinstance(running, _Commanding):
+                (held if key in beat.held else lost).append(running.mark)
+                if key in beat.held:
+                    running.halt.held_until = max(running.halt.held_until, until)
+        self._tools.runner.hold(until, held, lost)
+
     def _take_beat(self, beat: Beat) -> None:
         """Learn from a beat; without an answer no work is taken, and attempts end in time."""
         if beat.held is None:
@@ -226,7 +256,7 @@ class Worker:
 
     def _lose_overdue(self) -> None:
         """Give up the attempts whose lease may soon be another's."""
-        now = monotonic()
+        now = boot_seconds()
         for running in tuple(self._running.values()):
             alive_at = max(self._beaten_at, running.claimed_at)
             if now > alive_at + self._settings.lease_seconds * _LEASE_SAFETY:

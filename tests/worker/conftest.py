@@ -8,6 +8,15 @@ import pytest
 from reactorcide.eventstore.database import Database
 from reactorcide.tests.worker.handler_bench import Bench, bench_of
 from reactorcide.tests.worker.jobs_at_work import Desk, desk_of
+from reactorcide.worker.process_runner import ProcessRunner
+
+
+@pytest.fixture
+async def runner() -> AsyncIterator[ProcessRunner]:
+    """Runs commands, with a supervisor of its own."""
+    opened = ProcessRunner()
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture

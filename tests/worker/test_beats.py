@@ -26,6 +26,7 @@ from reactorcide.worker.beats import Beat, Beats
 from reactorcide.worker.coordinator import AttemptKey
 from reactorcide.worker.direct import DirectCoordinator, open_coordinator
 from reactorcide.worker.direct_beater import open_beater
+from reactorcide.worker.supervisor.clock import boot_seconds
 
 LEASE: Final = "SELECT lease_until FROM jobs WHERE job_id = $1"
 
@@ -170,7 +171,7 @@ async def test_a_broken_connection_is_opened_again(
             " AND pid <> pg_backend_pid()"
         )
         assert len(cut) == 1
-        now = monotonic()
+        now = boot_seconds()
         for _ in range(2):
             await told.next(lambda beat: is_answered(beat) and beat.began > now)
 

@@ -12,6 +12,7 @@ from reactorcide.eventstore.ids import new_id
 from reactorcide.tests.worker.jobs_at_work import request
 from reactorcide.worker.environment import mark_of
 from reactorcide.worker.halt import Halt, HaltReason
+from reactorcide.worker.process_runner import ProcessRunner
 from reactorcide.worker.source import Halted, Place, fetch_source
 from reactorcide.worker.workspace import PreparationFailed, Workspace, make_workspace
 
@@ -67,9 +68,13 @@ def repository(roots: Path) -> Path:
 
 async def fetch(workspace: Workspace, roots: Path, halt: Halt | None = None, **fields: Any) -> Path:
     """Fetch a job's source; return where the job finds it."""
-    place = Place(workspace, (roots,), mark_of(new_id(), 1))
-    async with asyncio.timeout(30):
-        await fetch_source(request(**fields), place, halt or Halt())
+    runner = ProcessRunner()
+    place = Place(workspace, (roots,), mark_of(new_id(), 1), runner)
+    try:
+        async with asyncio.timeout(30):
+            await fetch_source(request(**fields), place, halt or Halt())
+    finally:
+        await runner.close()
     return workspace.path_of("/job/src")
 
 

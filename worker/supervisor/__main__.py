@@ -1,0 +1,114 @@
+"""The supervisor: `python -m reactorcide.worker.supervisor`, with its socket as standard input.
+
+It starts commands as its worker asks, says how they ended, and kills them in time whatever the
+worker does. When the worker is gone it kills all of them, and ends. It decides nothing else.
+"""
+
+import os
+import selectors
+import signal
+import socket
+import time
+from typing import Final
+
+from reactorcide.worker.supervisor import kinship
+from reactorcide.worker.supervisor.clock import boot_seconds
+from reactorcide.worker.supervisor.messages import Halt, Hold, NotStarted, Start
+from reactorcide.worker.supervisor.trees import Trees
+from reactorcide.worker.supervisor.wire import Hangup, Received, Wire, close_all
+
+_LONGEST_SECONDS: Final = 1.0
+"""Between two looks while something runs: waiting does not count the time of a suspension."""
+
+_AGAIN_SECONDS: Final = 0.01
+
+
+class _Supervisor:
+    def __init__(self, wire: Wire, wakeup: int) -> None:
+        self._wire = wire
+        self._wakeup = wakeup
+        self._trees = Trees()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(wire.fileno(), selectors.EVENT_READ)
+        self._selector.register(wakeup, selectors.EVENT_READ)
+
+    def serve(self) -> None:
+        """Serve until the worker hangs up; then leave nothing."""
+        try:
+            while True:
+                self._turn()
+        except Hangup:
+            while not self._trees.kill_all():
+                time.sleep(_AGAIN_SECONDS)
+
+    def _turn(self) -> None:
+        """Wait until there is something to do, and do it. Raises Hangup."""
+        ready = {key.fd for key, _ in self._selector.select(self._pause())}
+        if self._wakeup in ready:
+            os.read(self._wakeup, 4096)
+        for received in self._wire.receive():
+            self._obey(received)
+        is_sent = self._wire.flush()
+        for ended in self._trees.look():
+            is_sent = self._wire.send(ended)
+        wanted = selectors.EVENT_READ if is_sent else selectors.EVENT_READ | selectors.EVENT_WRITE
+        self._selector.modify(self._wire.fileno(), wanted)
+
+    def _pause(self) -> float | None:
+        if self._trees.count == 0:
+            return None
+        return max(min(self._trees.next_at() - boot_seconds(), _LONGEST_SECONDS), 0)
+
+    def _obey(self, received: Received) -> None:
+        match received.message:
+            case Start() as request:
+                self._start(request, received)
+            case Halt(tree=tree, grace_seconds=grace_seconds):
+                self._trees.halt(tree, grace_seconds)
+            case Hold() as word:
+                self._trees.hold(word)
+            case _:
+                pass  # no worker says it
+
+    def _start(self, request: Start, received: Received) -> None:
+        try:
+            if request.until <= boot_seconds():
+                self._wire.send(NotStarted(request.tree, None))
+            else:
+                self._trees.start(request, received.descriptors)
+        except (OSError, ValueError) as error:
+            self._wire.send(NotStarted(request.tree, _reason_of(error)))
+        finally:
+            close_all(received.descriptors)
+
+
+def _reason_of(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return f"the command could not be started: {error.strerror}{where}"
+    return f"the command could not be started: {error}"
+
+
+def _wakeup_of_children() -> int:
+    """Return a descriptor that can be read from when a child has ended."""
+    reading, writing = os.pipe()
+    for descriptor in (reading, writing):
+        os.set_blocking(descriptor, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    # A handler, and not SIG_IGN: what is started would inherit that. Who ends this process are
+    # its worker's end, and KILL: a system that stops sends TERM to all, and commands may drain.
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    return reading
+
+
+def main() -> None:
+    """Supervise for the worker at the other end of standard input."""
+    wakeup = _wakeup_of_children()
+    kinship.adopt_orphans()
+    end = socket.socket(fileno=os.dup(0))
+    _Supervisor(Wire(end), wakeup).serve()
+
+
+if __name__ == "__main__":
+    main()

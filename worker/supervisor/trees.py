@@ -1,0 +1,193 @@
+"""The commands that run, each with all that descends from it, and their ends.
+
+Whose an orphan is, its mark says. One without a mark that is known (a command may lower its
+limits) may be anybody's who ran when it was found: it dies with the last of them, so that no
+command is hurt by another one's end.
+"""
+
+import os
+import signal
+from collections.abc import Sequence
+from typing import Final
+
+from reactorcide.worker.spawning import start
+from reactorcide.worker.supervisor import kinship
+from reactorcide.worker.supervisor.clock import boot_seconds
+from reactorcide.worker.supervisor.messages import Ended, Hold, Start
+
+_DEATH_SECONDS: Final = 5.0
+"""What KILL does not end in this time hangs in the system, and is not waited for."""
+
+_AGAIN_SECONDS: Final = 0.01
+_ROUNDS: Final = 3
+_NEVER: Final = float("inf")
+
+
+class Tree:
+    """One command and its descendants. Leads a session of its own."""
+
+    __slots__ = (
+        "again_at",
+        "attempt",
+        "dying_since",
+        "exit_code",
+        "is_lost",
+        "kill_at",
+        "leader",
+        "mark",
+        "number",
+        "until",
+    )
+
+    def __init__(self, request: Start, leader: int, mark: int | None) -> None:
+        self.number = request.tree
+        self.attempt = request.attempt
+        self.until = request.until
+        """When it is killed if nobody asks for it before."""
+        self.leader = leader
+        self.mark = mark
+        self.exit_code: int | None = None
+        """Known once the leader has ended."""
+        self.kill_at = _NEVER
+        """When a grace that was given is over."""
+        self.dying_since = _NEVER
+        self.again_at = _NEVER
+        self.is_lost = False
+        """Its leader was killed because the attempt's time was over."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the leader has."""
+        return self.exit_code is not None
+
+    @property
+    def dies_at(self) -> float:
+        """When it is killed, as things stand."""
+        return min(self.until, self.kill_at)
+
+    @property
+    def look_at(self) -> float:
+        """When there is something to do about it."""
+        return self.dies_at if self.dying_since == _NEVER else self.again_at
+
+
+class Trees:
+    """All that runs."""
+
+    def __init__(self) -> None:
+        self._trees: dict[int, Tree] = {}
+        self._leaders: dict[int, Tree] = {}
+        self._owners: dict[int, set[int]] = {}
+        """Of the orphans that were looked at: whose each may be, of the trees that live."""
+        self._undead: set[int] = set()
+        self._last_mark = 0
+
+    def start(self, request: Start, outputs: Sequence[int]) -> None:
+        """Start a command. Raises OSError and ValueError like `spawning.start`."""
+        mark = kinship.mark_next()
+        self._last_mark = self._last_mark if mark is None else mark
+        leader = start(request.argv, request.cwd, request.environment, outputs[0], outputs[1])
+        tree = Tree(request, leader, mark)
+        self._trees[tree.number] = self._leaders[leader] = tree
+
+    def halt(self, number: int, grace_seconds: float) -> None:
+        """TERM to all of a tree unless it got one before, and KILL after the grace."""
+        tree = self._trees.get(number)
+        if tree is None:
+            return
+        if tree.kill_at == _NEVER and grace_seconds > 0:
+            kinship.send(kinship.descendants(self._roots(tree)), signal.SIGTERM)
+        tree.kill_at = min(tree.kill_at, boot_seconds() + grace_seconds)
+
+    def hold(self, word: Hold) -> None:
+        """Let attempts go on for longer, and give up those that are lost."""
+        held, lost = set(word.held), set(word.lost)
+        for tree in self._trees.values():
+            if tree.attempt in held:
+                tree.until = max(tree.until, word.until)
+            elif tree.attempt in lost:
+                tree.until = -_NEVER
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._trees)
+
+    def next_at(self) -> float:
+        """Return when `look` must be called at the latest."""
+        return min((tree.look_at for tree in self._trees.values()), default=_NEVER)
+
+    def look(self) -> list[Ended]:
+        """Kill what has to die by now, and return what has ended with nothing left of it."""
+        self._reap()
+        now = boot_seconds()
+        due = [tree for tree in self._trees.values() if tree.has_ended or tree.look_at <= now]
+        return [end for tree in due if (end := self._settled(tree, now)) is not None]
+
+    def kill_all(self) -> bool:
+        """Kill all there is; return whether nothing is left: this process has no child."""
+        for _ in range(_ROUNDS):
+            left = kinship.children()
+            kinship.send(left, signal.SIGKILL)
+            kinship.send(kinship.descendants(left), signal.SIGKILL)
+            for _pid in kinship.reaped():
+                pass
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        return False
+
+    def _settled(self, tree: Tree, now: float) -> Ended | None:
+        """Kill what is left of a tree if its time has come; return its end if nothing is left."""
+        tree.is_lost |= tree.until <= now and not tree.has_ended
+        if (tree.has_ended and tree.kill_at == _NEVER) or tree.dies_at <= now:
+            tree.dying_since = min(tree.dying_since, now)
+            self._kill(tree)
+        left = self._roots(tree)
+        if left and now < tree.dying_since + _DEATH_SECONDS:
+            return None
+        self._undead |= left
+        del self._trees[tree.number]
+        self._leaders.pop(tree.leader, None)
+        for owners in self._owners.values():
+            owners.discard(tree.number)
+        return Ended(tree.number, tree.exit_code, tree.is_lost)
+
+    def _kill(self, tree: Tree) -> None:
+        """Kill all of a tree; what it bore meanwhile dies in the next round."""
+        for _ in range(_ROUNDS):
+            roots = self._roots(tree)
+            if not roots:
+                return
+            kinship.send(roots, signal.SIGKILL)
+            kinship.send(kinship.descendants(roots), signal.SIGKILL)
+            self._reap()
+        tree.again_at = boot_seconds() + _AGAIN_SECONDS
+
+    def _reap(self) -> None:
+        for pid, status in kinship.reaped():
+            self._owners.pop(pid, None)
+            self._undead.discard(pid)
+            tree = self._leaders.pop(pid, None)
+            if tree is not None:
+                code = os.waitstatus_to_exitcode(status)
+                tree.exit_code = 128 - code if code < 0 else code
+
+    def _roots(self, tree: Tree) -> set[int]:
+        """Return those children of ours from which all descends that is left of a tree.
+
+        What belongs to nobody that lives counts as its own.
+        """
+        roots = {pid for pid in self._orphans() if self._owners[pid] <= {tree.number}}
+        return roots if tree.has_ended else roots | {tree.leader}
+
+    def _orphans(self) -> frozenset[int]:
+        """Return the children that commands left to us, and note whose each may be."""
+        orphans = kinship.children() - self._leaders.keys() - self._undead
+        for pid in orphans - self._owners.keys():
+            mark = kinship.mark_of(pid)
+            owners = {tree.number for tree in self._trees.values() if tree.mark == mark}
+            is_known = mark is not None and mark >= self._last_mark
+            self._owners[pid] = owners if is_known else set(self._trees)
+        return orphans
