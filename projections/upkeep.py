@@ -122,7 +122,11 @@ async def _blocked(read: Reader) -> _Noticed:
 async def _lost(read: Reader) -> _Noticed:
     found = await jobs.held_without_lease(read, _BATCH)
     now = await _now(read) if found else None
-    return [(job, ExpireLease(job.state.attempt, now)) for job in found if now]
+    return [
+        (job, ExpireLease(job.state.attempt, now, job.started_at, random.uniform(-1, 1)))  # noqa: S311  no secret
+        for job in found
+        if now
+    ]
 
 
 async def _now(read: Reader) -> datetime:

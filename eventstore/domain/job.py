@@ -64,6 +64,7 @@ __all__ = [
     "LEASE_LOST",
     "LONGEST_BACKOFF_SECONDS",
     "LOST_LEASES_LIMIT",
+    "OVERDUE_SECONDS",
     "TRANSITIONS",
     "CancelDependent",
     "CancelJob",
@@ -94,6 +95,9 @@ __all__ = [
 LOST_LEASES_LIMIT: Final = 3
 """A job that took so many workers down fails, whatever else it says."""
 
+OVERDUE_SECONDS: Final = 10
+"""A worker that lives has stopped a command so long after its time: the grace it gives."""
+
 LONGEST_BACKOFF_SECONDS: Final = 365 * 86_400
 """Doubling stops here, so that the time of a retry stays a date."""
 
@@ -116,8 +120,8 @@ def decide(  # noqa: PLR0911  one case per command
         case FinishAttempt():
             _hold(state, command.attempt)
             return (_finish(state, command),)
-        case ExpireLease(attempt=attempt):
-            return _expire(state, attempt)
+        case ExpireLease():
+            return _expire(state, command)
         case QueueJob():
             return _queue(state, command)
         case CancelJob():
@@ -219,7 +223,8 @@ def backoff_seconds(first: float, failures: int, jitter: float) -> float:
     return min(first * 2.0**failures, LONGEST_BACKOFF_SECONDS) * (1 + 0.1 * jitter)
 
 
-def _expire(state: JobState, attempt: int) -> tuple[JobEvent, ...]:
+def _expire(state: JobState, command: ExpireLease) -> tuple[JobEvent, ...]:
+    attempt = command.attempt
     submitted, worker_id = state.submitted, state.worker_id
     if not _holds(state, attempt) or submitted is None or worker_id is None:
         return ()
@@ -228,9 +233,23 @@ def _expire(state: JobState, attempt: int) -> tuple[JobEvent, ...]:
         return (lost, JobCancelled(attempt=attempt, reason=CANCELLED_ON_REQUEST))
     if state.lost_leases + 1 >= LOST_LEASES_LIMIT:
         return (lost, JobFailed(attempt=attempt, error=f"{LEASE_LOST}, {LOST_LEASES_LIMIT} times"))
+    if _is_overdue(submitted, command):
+        error = f"ran longer than {submitted.timeout_seconds} s, and its worker is not heard of"
+        outcome = TimedOut(None, error)
+        return (
+            _fail(state, FinishAttempt(attempt, outcome, command.now, command.jitter), outcome),
+        )
     if submitted.on_lost_lease == "fail":
         return (lost, JobFailed(attempt=attempt, error=LEASE_LOST))
     return (lost,)
+
+
+def _is_overdue(submitted: JobSubmitted, command: ExpireLease) -> bool:
+    """Whether a worker that lives would have stopped the command long ago."""
+    if command.started_at is None:
+        return False
+    limit = timedelta(seconds=submitted.timeout_seconds + OVERDUE_SECONDS)
+    return command.now - command.started_at > limit
 
 
 def _cancel(state: JobState, command: CancelJob) -> tuple[JobEvent, ...]:

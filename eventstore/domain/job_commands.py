@@ -108,6 +108,10 @@ class ExpireLease:
 
     attempt: int
     now: datetime
+    started_at: datetime | None = None
+    """When its command was started, by the same clock; None: it was not."""
+    jitter: float = 0.0
+    """As in FinishAttempt, for an attempt whose time is long over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ from reactorcide.eventstore.database import Connection, Database
 from reactorcide.eventstore.domain.errors import NotLeaseHolder
 from reactorcide.eventstore.domain.job import (
     CancelJob,
+    Completed,
     DeleteJob,
     Failed,
     FinishAttempt,
+    StartJob,
     Status,
 )
 from reactorcide.eventstore.doorbell import Doorbell
@@ -98,6 +100,22 @@ async def test_a_lost_lease_queues_the_job_again(connection: Connection) -> None
     with pytest.raises(NotLeaseHolder):
         await journal.tell(job_id, FinishAttempt(attempt, Failed(1, "late"), now(), 0))
     assert await _keep(journal) == NOTHING
+
+
+async def test_an_attempt_whose_time_is_long_over_timed_out(connection: Connection) -> None:
+    """Whoever looks says so when its worker does not; what the worker says later is refused."""
+    journal = Journal(connection)
+    job_id = await journal.submit(timeout_seconds=60)
+    attempt = await journal.claim(job_id)
+    await journal.tell(job_id, StartJob(attempt))
+    await connection.execute(_LOSE_LEASES)
+    await connection.execute("UPDATE jobs SET started_at = now() - interval '80 seconds'")
+    assert await _keep(journal) == Kept(0, 0, 1)
+    row = await row_of(connection, job_id)
+    assert (row["status"], row["exit_code"]) == ("timeout", None)
+    assert "60 s" in row["last_error"]
+    with pytest.raises(NotLeaseHolder):
+        await journal.tell(job_id, FinishAttempt(attempt, Completed(), now(), 0))
 
 
 async def test_a_missing_lease_is_a_lost_one(connection: Connection) -> None:

@@ -27,6 +27,7 @@ from reactorcide.eventstore.domain.events import (
     JobTimedOut,
 )
 from reactorcide.eventstore.domain.job import (
+    OVERDUE_SECONDS,
     ClaimJob,
     Completed,
     ExpireLease,
@@ -156,11 +157,26 @@ def nothing_starts_before_its_time(history: JobHistory) -> None:
                 command, ClaimJob | QueueJob
             ):
                 assert available_at is None or available_at <= command.now
-            if isinstance(event, JobRetryScheduled) and isinstance(command, FinishAttempt):
+            if isinstance(event, JobRetryScheduled) and isinstance(
+                command, FinishAttempt | ExpireLease
+            ):
                 assert step.before.submitted is not None
                 wait = step.before.submitted.retry_backoff_seconds * 2**step.before.failures
                 low, high = timedelta(seconds=wait * 0.899), timedelta(seconds=wait * 1.101)
                 assert low <= event.retry_at - command.now <= high
+
+
+def a_lost_attempt_times_out_when_its_time_is_long_over(history: JobHistory) -> None:
+    """Then it is not simply queued again; and before it is never said to have timed out."""
+    for step in history.steps:
+        command, submitted = step.command, step.before.submitted
+        if not isinstance(command, ExpireLease) or submitted is None or not step.events:
+            continue
+        limit = timedelta(seconds=submitted.timeout_seconds + OVERDUE_SECONDS)
+        is_overdue = command.started_at is not None and command.now - command.started_at > limit
+        is_timeout = isinstance(step.events[-1], JobTimedOut | JobRetryScheduled)
+        assert is_overdue or not is_timeout
+        assert not is_overdue or not isinstance(step.events[-1], JobLeaseExpired)
 
 
 def nothing_starts_before_what_it_waits_for(history: JobHistory) -> None:
@@ -240,6 +256,7 @@ JOB_LAWS: Final[tuple[JobLaw, ...]] = (
     counts_are_those_of_the_events,
     a_stale_attempt_writes_nothing,
     nothing_starts_before_its_time,
+    a_lost_attempt_times_out_when_its_time_is_long_over,
     nothing_starts_before_what_it_waits_for,
     a_cancelled_job_never_starts_again,
     a_grace_only_gets_shorter,

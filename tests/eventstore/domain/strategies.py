@@ -273,7 +273,9 @@ def _attempt_command(draw: st.DrawFn, kind: type, attempt: int, now: datetime) -
     if kind is StartJob:
         return StartJob(attempt)
     if kind is ExpireLease:
-        return ExpireLease(attempt, now)
+        started_at = draw(st.none() | st.timedeltas(timedelta(0), timedelta(hours=2)))
+        at = None if started_at is None else now - started_at
+        return ExpireLease(attempt, now, at, draw(_jitters))
     return FinishAttempt(attempt, draw(outcomes), now, draw(_jitters))
 
 

@@ -1,8 +1,10 @@
 """A job loses its worker, is cancelled, killed, deleted."""
 
+from datetime import timedelta
+
 import pytest
 
-from reactorcide.eventstore.domain.errors import NotFound, NotLegal
+from reactorcide.eventstore.domain.errors import NotFound, NotLeaseHolder, NotLegal
 from reactorcide.eventstore.domain.events import (
     JobCancelled,
     JobCancelRequested,
@@ -12,6 +14,7 @@ from reactorcide.eventstore.domain.events import (
     JobEvent,
     JobFailed,
     JobLeaseExpired,
+    JobTimedOut,
     OnLostLease,
 )
 from reactorcide.eventstore.domain.job import (
@@ -20,6 +23,7 @@ from reactorcide.eventstore.domain.job import (
     HELD,
     JOB,
     LEASE_LOST,
+    OVERDUE_SECONDS,
     CancelJob,
     Cancelled,
     Completed,
@@ -94,6 +98,36 @@ def test_a_job_that_took_two_workers_down_gets_another() -> None:
     """Three is the limit, not two."""
     expired = JobLeaseExpired(attempt=2, worker_id=WORKER_ID)
     assert given(*lost(1)).when(ExpireLease(2, NOW)).then(expired).status == "queued"
+
+
+def overdue(seconds: float = 0.001) -> ExpireLease:
+    """Return the end of the lease of a command that ran so much longer than a worker lets it."""
+    limit = SUBMITTED.timeout_seconds + OVERDUE_SECONDS
+    return ExpireLease(1, NOW, NOW - timedelta(seconds=limit + seconds))
+
+
+def test_a_lost_attempt_whose_time_is_long_over_timed_out() -> None:
+    """The worker is not needed to say so."""
+    error = f"ran longer than {SUBMITTED.timeout_seconds} s, and its worker is not heard of"
+    state = given(*RUNNING).when(overdue()).then(JobTimedOut(attempt=1, error=error))
+    assert (state.status, state.failures, state.exit_code) == (Status.TIMEOUT, 1, None)
+    late = FinishAttempt(1, Completed(), NOW, 0)
+    with pytest.raises(NotLeaseHolder):
+        JOB.decide(state, late)
+
+
+def test_a_lost_attempt_whose_time_is_long_over_is_tried_again() -> None:
+    """When it has attempts left; it counts as a failed one."""
+    submitted = SUBMITTED.model_copy(update={"max_attempts": 2})
+    state = given(submitted, *RUNNING[1:]).when(overdue()).state
+    assert (state.status, state.failures, state.lost_leases) == (Status.QUEUED, 1, 0)
+    assert state.available_at is not None
+    assert state.available_at > NOW
+
+
+def test_a_lost_attempt_whose_time_is_barely_over_lost_its_worker() -> None:
+    """A worker that gave the command its grace may have died in it."""
+    given(*RUNNING).when(overdue(seconds=0)).then(LOST)
 
 
 def test_a_job_to_be_cancelled_that_lost_its_worker_is_cancelled() -> None:

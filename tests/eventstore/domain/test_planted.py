@@ -116,6 +116,15 @@ def never_gives_up_on_lost_leases(state: JobState, command: JobCommand) -> tuple
     return decide(state, command)
 
 
+def forgets_the_time_of_a_lost_attempt(
+    state: JobState, command: JobCommand
+) -> tuple[JobEvent, ...]:
+    """Queues again what should have ended long ago."""
+    if isinstance(command, ExpireLease):
+        return decide(state, replace(command, started_at=None))
+    return decide(state, command)
+
+
 def claims_too_early(state: JobState, command: JobCommand) -> tuple[JobEvent, ...]:
     """Forgets the wait between attempts."""
     if isinstance(command, ClaimJob):
@@ -189,6 +198,10 @@ DECIDED: Final[tuple[tuple[Decide, laws.JobLaw], ...]] = (
     (turns_a_kill_into_a_cancel, laws.a_grace_only_gets_shorter),
     (retries_for_ever, laws.limits_hold),
     (never_gives_up_on_lost_leases, laws.limits_hold),
+    (
+        forgets_the_time_of_a_lost_attempt,
+        laws.a_lost_attempt_times_out_when_its_time_is_long_over,
+    ),
     (claims_too_early, laws.nothing_starts_before_its_time),
     (forgets_a_dependency, laws.nothing_starts_before_what_it_waits_for),
     (requeues_what_was_cancelled, laws.a_cancelled_job_never_starts_again),
