@@ -90,7 +90,9 @@ async def test_a_cancelled_worker_leaves_no_command(
 
 
 @contextmanager
-def program(uri: str, data_dir: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def program(
+    uri: str, data_dir: Path, lease_seconds: float = 15
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a worker as a program."""
     started = subprocess.Popen(
         [sys.executable, "-m", "reactorcide.cli.main", "worker", "--concurrency", "2"],
@@ -100,6 +102,7 @@ def program(uri: str, data_dir: Path) -> Iterator["subprocess.Popen[bytes]"]:
             "PYTHONPATH": ".ns",
             "REACTORCIDE_DB_URI": uri,
             "REACTORCIDE_DATA_DIR": str(data_dir),
+            "REACTORCIDE_LEASE_SECONDS": str(lease_seconds),
         },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
