@@ -5,7 +5,7 @@ environment; orphans stay within reach because this process is their subreaper (
 PR_SET_CHILD_SUBREAPER), and each says whose it was by a resource limit (getrlimit(2)): children
 inherit limits through fork and execve, whatever else they change. The limit on the time that a
 process with a realtime policy may go without a pause serves: so large a one never bites.
-Elsewhere than on Linux nothing of this is known.
+Elsewhere than on Linux only process groups are known.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ def mark_next() -> int | None:
 
 def mark_of(pid: int) -> int | None:
     """Return the mark that a process carries; None: it has none, or is gone."""
-    limit = _limit_of(pid)
+    limit = _limit_of(pid) if HAS_PROC else None
     return limit if limit is not None and limit <= _LARGEST_MARK else None
 
 
@@ -88,6 +88,12 @@ def send(pids: Iterable[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
+
+
+def send_group(leader: int, number: signal.Signals) -> None:
+    """Send a signal to a process group, where nothing better is known."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, number)
 
 
 def reaped() -> Iterator[tuple[int, int]]:

@@ -96,7 +96,7 @@ class Trees:
         if tree is None:
             return
         if tree.kill_at == _NEVER and grace_seconds > 0:
-            kinship.send(kinship.descendants(self._roots(tree)), signal.SIGTERM)
+            self._send(tree, signal.SIGTERM)
         tree.kill_at = min(tree.kill_at, boot_seconds() + grace_seconds)
 
     def hold(self, word: Hold) -> None:
@@ -126,6 +126,8 @@ class Trees:
 
     def kill_all(self) -> bool:
         """Kill all there is; return whether nothing is left: this process has no child."""
+        for tree in self._trees.values() if not kinship.HAS_PROC else ():
+            kinship.send_group(tree.leader, signal.SIGKILL)
         for _ in range(_ROUNDS):
             left = kinship.children()
             kinship.send(left, signal.SIGKILL)
@@ -157,13 +159,22 @@ class Trees:
     def _kill(self, tree: Tree) -> None:
         """Kill all of a tree; what it bore meanwhile dies in the next round."""
         for _ in range(_ROUNDS):
-            roots = self._roots(tree)
-            if not roots:
+            if not self._send(tree, signal.SIGKILL):
                 return
-            kinship.send(roots, signal.SIGKILL)
-            kinship.send(kinship.descendants(roots), signal.SIGKILL)
             self._reap()
         tree.again_at = boot_seconds() + _AGAIN_SECONDS
+
+    def _send(self, tree: Tree, number: signal.Signals) -> bool:
+        """Send a signal to all of a tree; return whether there was anybody."""
+        if not kinship.HAS_PROC:
+            kinship.send_group(tree.leader, number)
+            return not tree.has_ended
+        roots = self._roots(tree)
+        if number is signal.SIGKILL:
+            kinship.send(roots, number)  # at once: who forks all the time is gone in a moment
+        if roots:
+            kinship.send(kinship.descendants(roots), number)
+        return bool(roots)
 
     def _reap(self) -> None:
         for pid, status in kinship.reaped():
