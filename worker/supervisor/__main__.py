@@ -13,7 +13,7 @@ from typing import Final
 
 from reactorcide.worker.supervisor import kinship
 from reactorcide.worker.supervisor.clock import boot_seconds
-from reactorcide.worker.supervisor.messages import Halt, Hold, NotStarted, Start
+from reactorcide.worker.supervisor.messages import Ended, Halt, Hold, NotStarted, Start
 from reactorcide.worker.supervisor.trees import Trees
 from reactorcide.worker.supervisor.wire import Hangup, Received, Wire, close_all
 
@@ -29,7 +29,8 @@ class _Supervisor:
         self._wakeup = wakeup
         self._trees = Trees()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(wire.fileno(), selectors.EVENT_READ)
+        self._wanted = selectors.EVENT_READ
+        self._selector.register(wire.fileno(), self._wanted)
         self._selector.register(wakeup, selectors.EVENT_READ)
 
     def serve(self) -> None:
@@ -43,18 +44,31 @@ class _Supervisor:
 
     def _turn(self) -> None:
         """Wait until there is something to do, and do it. Raises Hangup."""
-        ready = {key.fd for key, _ in self._selector.select(self._pause())}
+        ready = {key.fd: events for key, events in self._selector.select(self._pause())}
+        events = ready.get(self._wire.fileno(), 0)
+        if events & selectors.EVENT_WRITE:
+            self._note(is_sent=self._wire.flush())
+        if events & selectors.EVENT_READ:
+            for received in self._wire.receive():
+                self._obey(received)
         if self._wakeup in ready:
             os.read(self._wakeup, 4096)
-        for received in self._wire.receive():
-            self._obey(received)
-        is_sent = self._wire.flush()
-        for ended in self._trees.look():
-            is_sent = self._wire.send(ended)
+        if self._wakeup in ready or self._trees.next_at() <= boot_seconds():
+            for ended in self._trees.look():
+                self._say(ended)
+
+    def _say(self, message: Ended | NotStarted) -> None:
+        self._note(is_sent=self._wire.send(message))
+
+    def _note(self, *, is_sent: bool) -> None:
+        """Wait for room in the socket if not all is sent."""
         wanted = selectors.EVENT_READ if is_sent else selectors.EVENT_READ | selectors.EVENT_WRITE
-        self._selector.modify(self._wire.fileno(), wanted)
+        if wanted != self._wanted:
+            self._selector.modify(self._wire.fileno(), wanted)
+            self._wanted = wanted
 
     def _pause(self) -> float | None:
+        """Return how long nothing needs to be done unless somebody says so."""
         if self._trees.count == 0:
             return None
         return max(min(self._trees.next_at() - boot_seconds(), _LONGEST_SECONDS), 0)
@@ -73,11 +87,11 @@ class _Supervisor:
     def _start(self, request: Start, received: Received) -> None:
         try:
             if request.until <= boot_seconds():
-                self._wire.send(NotStarted(request.tree, None))
+                self._say(NotStarted(request.tree, None))
             else:
                 self._trees.start(request, received.descriptors)
         except (OSError, ValueError) as error:
-            self._wire.send(NotStarted(request.tree, _reason_of(error)))
+            self._say(NotStarted(request.tree, _reason_of(error)))
         finally:
             close_all(received.descriptors)
 

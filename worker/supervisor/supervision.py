@@ -22,8 +22,8 @@ from reactorcide.worker.supervisor import kinship
 from reactorcide.worker.supervisor.messages import Ended, Halt, Hold, NotStarted, Start
 from reactorcide.worker.supervisor.wire import Hangup, Wire
 
-_PROGRAM: Final = ("-m", "reactorcide.worker.supervisor")
-_HANDED_ON: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG")
+_PROGRAM: Final = ("-P", "-m", "reactorcide.worker.supervisor")
+_HANDED_ON: Final = ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG")
 """What a Python may need to find itself; the worker's passwords are none of its business."""
 
 _END_SECONDS: Final = 10.0
@@ -90,8 +90,9 @@ class Supervision:
 
     def hold(self, until: float, held: Sequence[str], lost: Sequence[str]) -> None:
         """Let attempts go on until then, and kill those that are lost. From any thread."""
-        if self._line is not None and (held or lost):
-            self._line.send(Hold(until, held, lost))
+        line = self._line
+        if line is not None and (held or lost):
+            line.send(Hold(until, held, lost))
 
     def give_up(self) -> None:
         """Kill a supervisor that does not answer; its commands are killed here then."""
@@ -131,7 +132,7 @@ class _Line:
                     [sys.executable, *_PROGRAM],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
-                    env={name: os.environ[name] for name in _HANDED_ON if name in os.environ},
+                    env=_environment(),
                     cwd="/",
                     start_new_session=True,
                 )
@@ -214,6 +215,13 @@ class _Line:
     def _flush(self) -> None:
         if self._wire.flush():
             self._loop.remove_writer(self._wire.fileno())
+
+
+def _environment() -> dict[str, str]:
+    """Return what the supervisor needs to find the same modules as this process."""
+    handed_on = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)  # noqa: PTH100  text to text
+    return {**handed_on, "PYTHONPATH": paths}
 
 
 def _kill_orphans() -> bool:

@@ -18,7 +18,7 @@ from reactorcide.worker.supervisor.messages import Message, decode, encode
 
 _HEAD: Final = struct.Struct("!IB")
 _READ_BYTES: Final = 65_536
-_MOST_DESCRIPTORS: Final = 16
+_MOST_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(16 * 4)
 _CLOSE_ON_EXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -70,23 +70,22 @@ class Wire:
         with self._lock:
             return self._flush()
 
-    def receive(self) -> Iterator[Received]:
-        """Take what has arrived. Raises Hangup after the last of it."""
-        while True:
-            try:
-                data, ancillary, _, _ = self._socket.recvmsg(
-                    _READ_BYTES, socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4), _CLOSE_ON_EXEC
-                )
-            except BlockingIOError:
-                return
-            except OSError as error:
-                raise Hangup from error
-            if not data:
-                raise Hangup
-            for _, _, packed in ancillary:  # asked for nothing else but SCM_RIGHTS
-                self._descriptors += array.array("i", packed)
-            self._read += data
-            yield from self._whole()
+    def receive(self) -> list[Received]:
+        """Take what one read brings; call again while there is more. Raises Hangup at the end."""
+        try:
+            data, ancillary, _, _ = self._socket.recvmsg(
+                _READ_BYTES, _MOST_ANCILLARY_BYTES, _CLOSE_ON_EXEC
+            )
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise Hangup from error
+        if not data:
+            raise Hangup
+        for _, _, packed in ancillary:  # asked for nothing else but SCM_RIGHTS
+            self._descriptors += array.array("i", packed)
+        self._read += data
+        return list(self._whole())
 
     def close(self) -> None:
         """Hang up; may be repeated."""
