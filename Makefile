@@ -9,7 +9,7 @@ SOURCES := eventstore projections api worker cli migrations tests benchmarks
 WORKERS := 2
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast s3-test lint format bench bench-peers lock clean
+.PHONY: demo test test-fast s3-test lint format canaries bench bench-peers lock clean
 
 demo: $(VENV)/.runtime ## start everything, run one job, show what happened, stop
 	@$(BIN)/reactorcide demo
@@ -40,6 +40,9 @@ system-test: $(VENV)/.dev
 format: $(VENV)/.dev ## put the format right, and what ruff can put right
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
+
+canaries: $(VENV)/.dev ## look for a thousand secrets in every encoding, cut everywhere: a minute
+	REACTORCIDE_CANARIES=1000 $(BIN)/pytest -q tests/worker/test_masking.py -k canary
 
 bench: $(VENV)/.runtime ## measure, each number beside its floor
 	$(BIN)/python -m reactorcide.benchmarks

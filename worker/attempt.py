@@ -37,6 +37,7 @@ from reactorcide.worker.environment import environment_of, mark_of
 from reactorcide.worker.halt import Halt, HaltReason
 from reactorcide.worker.log_cap import LogCap
 from reactorcide.worker.runner import Command, CommandLost, CommandNotStarted, Runner
+from reactorcide.worker.secrets import NO_SECRETS
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.source import Halted, Place, fetch_source
 from reactorcide.worker.workspace import PreparationFailed, Workspace
@@ -114,6 +115,7 @@ class _Attempt:
         self._submitted = claimed.submitted
         self._tools = tools
         self._halt = halt
+        self._secrets = NO_SECRETS
         self.story = _Story()
 
     def names(self) -> dict[str, str | int]:
@@ -143,7 +145,7 @@ class _Attempt:
             if workspace is not None:
                 await self._tools.workspaces.give_back(workspace)
             ended()
-        await self._settle(outcome)
+        await self._settle(self._secrets.hide_in(outcome))
 
     async def _outcome(self, workspace: Workspace) -> Outcome:
         """Prepare, start and execute. Raises _Lost."""
@@ -170,6 +172,7 @@ class _Attempt:
         submitted, key = self._submitted, self._claimed.key
         coordinator, settings = self._tools.coordinator, self._tools.settings
         secrets = await self._reached(lambda: coordinator.open_secrets(self._claimed))
+        self._secrets = secrets
         mark = mark_of(*key)
         with self._deadline():
             place = Place(workspace, settings.copy_roots, mark, self._tools.runner)
@@ -178,7 +181,7 @@ class _Attempt:
             key=key,
             worker_id=coordinator.worker_id,
             submitted=submitted,
-            secrets=secrets,
+            secrets=secrets.variables,
             workspace=workspace,
         )
         if submitted.job_command is None:
@@ -187,7 +190,7 @@ class _Attempt:
         cwd = workspace.path_of(submitted.job_dir)
         self.story.prepared_seconds = round(time.monotonic() - self.story.began, 4)
         cap = LogCap(settings.log_bytes)
-        output = AttemptLog(coordinator, key, secrets.values(), self._halt, cap)
+        output = AttemptLog(coordinator, key, secrets, self._halt, cap)
         return Command(argv, cwd, environment, mark), output
 
     async def _start(self) -> None:

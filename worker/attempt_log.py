@@ -6,7 +6,7 @@ together then: nothing piles up here, and the first byte goes at once.
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, get_args
 
@@ -16,6 +16,7 @@ from reactorcide.worker.halt import Halt, HaltReason
 from reactorcide.worker.log_cap import LogCap
 from reactorcide.worker.masking import Masker
 from reactorcide.worker.runner import Stream
+from reactorcide.worker.secrets import Secrets
 
 _PAUSE_SECONDS: Final = 0.2
 
@@ -27,16 +28,16 @@ class AttemptLog:
         self,
         coordinator: Coordinator,
         key: AttemptKey,
-        secrets: Iterable[str],
+        secrets: Secrets,
         halt: Halt,
         cap: LogCap,
     ) -> None:
         self._coordinator = coordinator
         self._key = key
         self._halt = halt
-        self._secrets = tuple(secrets)
+        self._secrets = secrets
         self._maskers: dict[Stream, Masker] = {
-            stream: Masker(self._secrets) for stream in get_args(Stream)
+            stream: secrets.masker() for stream in get_args(Stream)
         }
         self._cap = cap
         self._turn = asyncio.Lock()
@@ -61,15 +62,14 @@ class AttemptLog:
     async def report(self, lines: Sequence[str]) -> None:
         """Add lines of the worker's own to stderr, however long the log is. After `finish`."""
         if lines:
-            masker = Masker(self._secrets)
-            data = masker.feed("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+            data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
             async with self._turn:
-                await self._send("stderr", data + masker.finish())
+                await self._send("stderr", self._secrets.hide_bytes(data))
 
     def hides(self, text: str) -> bool:
         """Whether a text holds a secret value."""
-        masker, data = Masker(self._secrets), text.encode("utf-8", "surrogateescape")
-        return masker.feed(data) + masker.finish() != data
+        data = text.encode("utf-8", "surrogateescape")
+        return self._secrets.hide_bytes(data) != data
 
     async def _keep(self, stream: Stream, data: bytes) -> None:
         """Send what is within the cap, and the mark where the rest would begin."""

@@ -16,6 +16,7 @@ from reactorcide.eventstore.domain.events import JobSubmitted, WorkerRegistered
 from reactorcide.eventstore.domain.job import Outcome
 from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.worker.runner import Stream
+from reactorcide.worker.secrets import Secrets
 
 
 class CoordinatorUnavailable(Exception):  # noqa: N818  named by what is so, like the rejections
@@ -148,8 +149,11 @@ class Coordinator(Protocol):
         """Return when some waiting job's time comes; None: none is known of."""
         ...
 
-    async def open_secrets(self, claimed: ClaimedAttempt) -> Mapping[str, str]:
-        """Return the plain values of `sealed_env_vars`. Raises SecretsUnreadable."""
+    async def open_secrets(self, claimed: ClaimedAttempt) -> Secrets:
+        """Return the plain values of `sealed_env_vars`. Raises SecretsUnreadable.
+
+        As long as they are in use, they are masked once more in what `log` is given.
+        """
         ...
 
     async def start(self, key: AttemptKey) -> None:

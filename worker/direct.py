@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from reactorcide.eventstore.appender import Appender
 from reactorcide.eventstore.database import (
@@ -67,6 +68,7 @@ from reactorcide.worker.direct_beater import open_beater
 from reactorcide.worker.direct_errors import our_errors
 from reactorcide.worker.holdings import Holdings
 from reactorcide.worker.log_writer import LogWriter
+from reactorcide.worker.secrets import NO_SECRETS, Secrets, open_all
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.suggestions import Suggestions
 
@@ -105,6 +107,8 @@ class DirectCoordinator:
         self.artifacts = ArtifactRecords(doors.read, self.objects)
         self._holdings = Holdings(doors.write, self._context, self._learn_time)
         self._clock_ahead = timedelta(0)
+        # While its attempt works with them.
+        self._secrets: WeakValueDictionary[AttemptKey, Secrets] = WeakValueDictionary()
 
     async def register(self, registered: WorkerRegistered) -> None:
         """Record `worker.registered`."""
@@ -132,17 +136,19 @@ class DirectCoordinator:
             self._suggestions.scan.meet(self._now().timestamp())
         return Claim(tuple(taken), has_more=has_more or met_others)
 
-    async def open_secrets(self, claimed: ClaimedAttempt) -> Mapping[str, str]:
+    async def open_secrets(self, claimed: ClaimedAttempt) -> Secrets:
         """Open the sealed values with this worker's key."""
         sealed = claimed.submitted.sealed_env_vars
         if not sealed:
-            return {}
+            return NO_SECRETS
         if self._sealer is None:
             raise SecretsUnreadable(min(sealed), "this worker has no key")
         try:
-            return {name: self._sealer.open(value, name) for name, value in sealed.items()}
+            values = {name: self._sealer.open(value, name) for name, value in sealed.items()}
         except SealBroken as error:
             raise SecretsUnreadable(error.name, str(error)) from error
+        self._secrets[claimed.key] = secrets = await open_all(values)
+        return secrets
 
     async def start(self, key: AttemptKey) -> None:
         """Record `job.started`."""
@@ -218,6 +224,9 @@ class DirectCoordinator:
 
     async def log(self, key: AttemptKey, chunks: Sequence[Chunk]) -> None:
         """Write chunks, then wake who follows logs."""
+        secrets = self._secrets.get(key)
+        if secrets is not None:
+            chunks = [chunk._replace(data=secrets.hide_bytes(chunk.data)) for chunk in chunks]
         with our_errors():
             await self._log.write(key, chunks)
         self._doors.doorbell.ring("logs")
