@@ -6,7 +6,7 @@ import re
 import signal
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Final
 
@@ -22,7 +22,10 @@ from reactorcide.worker.coordinator import CoordinatorUnavailable
 from reactorcide.worker.direct import open_coordinator
 from reactorcide.worker.handlers import HandlersUnusable, load
 from reactorcide.worker.process_runner import ProcessRunner
+from reactorcide.worker.runner import Runner
+from reactorcide.worker.runners import WallSettings, runner_of
 from reactorcide.worker.settings import WorkerSettings
+from reactorcide.worker.walls import WallsUnusable
 from reactorcide.worker.worker import Worker
 
 _QUEUE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
@@ -38,6 +41,7 @@ class Asked:
     name: str | None
     runner: str
     handlers: tuple[str, ...]
+    walls: WallSettings = field(default_factory=WallSettings)
 
 
 def import_handlers(modules: Sequence[str]) -> None:
@@ -56,10 +60,11 @@ async def work_until_stopped(settings: Settings, database_uri: str, asked: Asked
     chosen = _worker_settings(settings, asked)
     sealer = Sealer(secret_key_of(settings))
     await check_schema(database_uri)
+    runner = await _runner(asked)
     stop = asyncio.Event()
     tune_gc()
     async with open_coordinator(chosen, Database(database_uri), sealer) as coordinator:
-        worker = Worker(chosen, coordinator, ProcessRunner(), load(chosen.handlers))
+        worker = Worker(chosen, coordinator, runner, load(chosen.handlers))
 
         def take_signal() -> None:
             if stop.is_set():
@@ -73,6 +78,13 @@ async def work_until_stopped(settings: Settings, database_uri: str, asked: Asked
             await worker.run(stop)
         except CoordinatorUnavailable as error:
             raise DatabaseUnavailable(error.detail) from error
+
+
+async def _runner(asked: Asked) -> Runner:
+    try:
+        return await runner_of(asked.runner, ProcessRunner(), asked.walls, os.environ)
+    except WallsUnusable as error:
+        raise Stop(exits.USAGE, f"--runner={asked.runner} can't be used: {error.detail}") from error
 
 
 def _worker_settings(settings: Settings, asked: Asked) -> WorkerSettings:

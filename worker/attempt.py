@@ -185,13 +185,15 @@ class _Attempt:
             workspace=workspace,
         )
         if submitted.job_command is None:
-            raise PreparationFailed("the job has no command to run")
+            msg = "the job has no command to run"
+            raise PreparationFailed(msg)
         argv = _argv_of(submitted.job_command, workspace)
         cwd = workspace.path_of(submitted.job_dir)
         self.story.prepared_seconds = round(time.monotonic() - self.story.began, 4)
         cap = LogCap(settings.log_bytes)
         output = AttemptLog(coordinator, key, secrets, self._halt, cap)
-        return Command(argv, cwd, environment, mark), output
+        image = submitted.runner_image
+        return Command(argv, cwd, environment, mark, workspace, image), output
 
     async def _start(self) -> None:
         """Record the start. Raises _Lost: the command must not run."""
@@ -311,7 +313,7 @@ def _argv_of(job_command: str, workspace: Workspace) -> tuple[str, ...]:
     """Return how `sh` is started; one argument may be 128 KiB less a byte at most (execve(2))."""
     if len(job_command.encode()) < _LONGEST_ARGUMENT:
         return "sh", "-c", job_command
-    script = workspace.root / "command.sh"
+    script = workspace.temporary / "command.sh"
     script.write_text(job_command, "utf-8")
     return "sh", "-c", '. "$0"', str(script)
 

@@ -197,7 +197,8 @@ def _import(module: str) -> None:
         return
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise HandlersUnusable("there is no such file")
+        msg = "there is no such file"
+        raise HandlersUnusable(msg)
     made = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = made
     try:

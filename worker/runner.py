@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from reactorcide.worker.halt import Halt
+from reactorcide.worker.workspace import Workspace
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
 
@@ -22,6 +23,10 @@ class Command:
     environment: Mapping[str, str]
     mark: tuple[str, ...]
     """Names the attempt whose lease it runs by; they are entries of the environment as well."""
+    workspace: Workspace | None = None
+    """Its own directories: walls let nothing else of this worker be seen."""
+    image: str | None = None
+    """What it is to run in, where the runner knows of images."""
 
 
 @dataclass(frozen=True, slots=True)

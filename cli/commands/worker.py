@@ -18,7 +18,34 @@ from reactorcide.cli.options import PAIR, database_options, read_settings
 )
 @click.option("--label", "labels", type=PAIR, multiple=True, metavar="K=V", help="Repeatable.")
 @click.option("--name", help="[default: host and process number]")
-@click.option("--runner", type=click.Choice(["process"]), default="process", show_default=True)
+@click.option(
+    "--runner",
+    type=click.Choice(["process", "bubblewrap", "container"]),
+    default="process",
+    show_default=True,
+    help="Where commands run: beside the worker, in a sandbox, or in the job's image.",
+)
+@click.option(
+    "--network/--no-network",
+    default=True,
+    show_default=True,
+    help="Whether commands have the network (not for --runner process).",
+)
+@click.option(
+    "--runner-image", metavar="IMAGE", help="For jobs that name none (--runner container)."
+)
+@click.option(
+    "--container-engine",
+    type=click.Choice(["podman", "docker"]),
+    help="[default: the first that works]",
+)
+@click.option(
+    "--container-option",
+    "container_options",
+    multiple=True,
+    metavar="OPTION",
+    help="An option of the engine's `run`, as --memory=1g. Repeatable.",
+)
 @click.option(
     "--copy-root",
     "copy_roots",
@@ -39,6 +66,10 @@ def worker(
     labels: tuple[tuple[str, str], ...],
     name: str | None,
     runner: str,
+    network: bool,  # noqa: FBT001  an option like the others
+    runner_image: str | None,
+    container_engine: str | None,
+    container_options: tuple[str, ...],
     copy_roots: tuple[str, ...],
     handlers: tuple[str, ...],
     **flags: str | None,
@@ -58,8 +89,10 @@ def worker(
     from reactorcide.cli.logging import configure_logging
     from reactorcide.cli.working import Asked, import_handlers, work_until_stopped
     from reactorcide.worker.handler_log import keep_in_job_log
+    from reactorcide.worker.runners import WallSettings
 
-    asked = Asked(queues or ("default",), concurrency, dict(labels), name, runner, handlers)
+    walls = WallSettings(network, runner_image, container_engine, container_options)
+    asked = Asked(queues or ("default",), concurrency, dict(labels), name, runner, handlers, walls)
     configure_logging(settings, keep_in_job_log)
     import_handlers(handlers)
     with told(), database_of(settings) as uri:

@@ -35,6 +35,7 @@ from reactorcide.projections.log_chunks import Part
 from reactorcide.worker.direct import DirectCoordinator, open_coordinator
 from reactorcide.worker.handlers import NO_HANDLERS, Handlers
 from reactorcide.worker.process_runner import ProcessRunner
+from reactorcide.worker.runner import Runner
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.worker import Worker
 
@@ -192,11 +193,14 @@ class AtWork:
 
 @asynccontextmanager
 async def working(
-    database: Database, settings: WorkerSettings, handlers: Handlers = NO_HANDLERS
+    database: Database,
+    settings: WorkerSettings,
+    handlers: Handlers = NO_HANDLERS,
+    runner: Runner | None = None,
 ) -> AsyncIterator[AtWork]:
     """Let a worker work during the block; it drains at the end."""
     async with open_coordinator(settings, database, SEALER) as coordinator:
-        worker = Worker(settings, coordinator, ProcessRunner(), handlers)
+        worker = Worker(settings, coordinator, runner or ProcessRunner(), handlers)
         stop = asyncio.Event()
         task = asyncio.create_task(worker.run(stop))
         try:
