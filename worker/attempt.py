@@ -175,8 +175,8 @@ class _Attempt:
         self._secrets = secrets
         mark = mark_of(*key)
         with self._deadline():
-            place = Place(workspace, settings.copy_roots, mark, self._tools.runner)
-            await fetch_source(submitted, place, self._halt)
+            place = Place(workspace, settings.copy_roots, mark, self._tools.runner.plain)
+            await fetch_source(submitted, place, self._halt, secrets)
         environment = environment_of(
             key=key,
             worker_id=coordinator.worker_id,

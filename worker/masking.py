@@ -39,7 +39,7 @@ class Patterns:
         # 1 ms to import, and only jobs with secrets need it.
         from ahocorasick_rs import BytesAhoCorasick  # noqa: PLC0415
 
-        literals = sorted({form for value in values for form in forms(value)})
+        literals = sorted({form for value in values if value for form in forms(value)})
         self.longest = max(map(len, literals), default=0)
         short = [literal for literal in literals if len(literal) <= _SHORT_BYTES]
         if short:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from reactorcide.eventstore.domain.git_url import SEALED_NAME, hidden_parts
 from reactorcide.eventstore.domain.job import Failed, Outcome
 from reactorcide.worker.masking import Masker, Patterns
 
@@ -60,6 +61,8 @@ async def open_all(values: Mapping[str, str]) -> Secrets:
     """Return the values with what is needed to hide them; long ones are prepared in a thread."""
     if not values:
         return NO_SECRETS
-    if sum(map(len, values.values())) <= _QUICK_LETTERS:
-        return Secrets(values, Patterns(values.values()))
-    return Secrets(values, await asyncio.to_thread(Patterns, tuple(values.values())))
+    hidden = [value for name, value in values.items() if name != SEALED_NAME]
+    hidden += hidden_parts(values.get(SEALED_NAME, ""))
+    if sum(map(len, hidden)) <= _QUICK_LETTERS:
+        return Secrets(values, Patterns(hidden))
+    return Secrets(values, await asyncio.to_thread(Patterns, hidden))

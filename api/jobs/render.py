@@ -10,6 +10,7 @@ from reactorcide.api.call import json_answer
 from reactorcide.eventstore.codec import whole
 from reactorcide.eventstore.database import Reader
 from reactorcide.eventstore.domain.events import JobSubmitted
+from reactorcide.eventstore.domain.git_url import SEALED_NAME
 from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.projections import artifacts
 from reactorcide.projections.artifacts import ObjectKeys
@@ -67,7 +68,7 @@ def render(job: Job, keys: ObjectKeys = NO_KEYS) -> dict[str, Any]:
 
 
 def _request_of(submitted: JobSubmitted) -> dict[str, Any]:
-    sealed = submitted.sealed_env_vars
+    sealed = [name for name in submitted.sealed_env_vars if name != SEALED_NAME]
     variables = submitted.job_env_vars
     if sealed:
         variables = {**variables, **dict.fromkeys(sealed, HIDDEN)}
@@ -86,7 +87,7 @@ def _request_of(submitted: JobSubmitted) -> dict[str, Any]:
         "runner_image": submitted.runner_image,
         "job_env_vars": variables,
         "job_env_file": submitted.job_env_file,
-        "secret_env_vars": list(sealed),
+        "secret_env_vars": sealed,
         "timeout_seconds": submitted.timeout_seconds,
         "priority": submitted.priority,
         "queue_name": submitted.queue_name,

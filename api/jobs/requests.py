@@ -33,6 +33,7 @@ from reactorcide.api.fields import (
 )
 from reactorcide.api.pages import PageQuery
 from reactorcide.eventstore.domain.events import NOTHING, JobSubmitted, Json
+from reactorcide.eventstore.domain.git_url import SEALED_NAME, without_credentials
 
 _JOB_ROOT: Final = "/job"
 _ENV_BYTES: Final = 256 * 1024
@@ -245,6 +246,11 @@ class JobRequest(RequestModel):
             values = self.job_env_vars
             fields["job_env_vars"] = {name: values[name] for name in values.keys() - secret}
             fields["sealed_env_vars"] = {name: seal(values[name], name) for name in sorted(secret)}
+        if self.git_url is not None:
+            fields["git_url"], credentials = without_credentials(self.git_url)
+            if credentials:
+                sealed = seal(credentials, SEALED_NAME)
+                fields["sealed_env_vars"] = {**fields["sealed_env_vars"], SEALED_NAME: sealed}
         fields["job_dir"] = self.job_dir or self.code_dir
         fields["depends_on"] = tuple(self.depends_on)
         return JobSubmitted.of(fields)

@@ -227,6 +227,38 @@ async def test_secret_values_are_sealed_and_shown_as_stars(
     assert services.sealer.open(submitted["sealed_env_vars"]["TOKEN"], "TOKEN") == "open sesame"
 
 
+@pytest.mark.parametrize(
+    ("url", "shown", "secret"),
+    [
+        (
+            "https://me:open%20sesame@example.org:8443/a.git",
+            "https://example.org:8443/a.git",
+            "sesame",
+        ),
+        ("https://sesame0token@example.org/a.git", "https://example.org/a.git", "sesame"),
+        ("ssh://git:sesame@example.org/a.git", "ssh://git@example.org/a.git", "sesame"),
+        ("ssh://git@example.org/a.git", "ssh://git@example.org/a.git", None),
+        ("https://example.org/a@b.git", "https://example.org/a@b.git", None),
+    ],
+)
+async def test_the_credentials_of_a_git_url_are_sealed(
+    services: Services, user: Client, url: str, shown: str, secret: str | None
+) -> None:
+    """The URL is kept without them; they are no variable of the job."""
+    answer = await user.post("/api/v1/jobs", json={**JOB, "source_type": "git", "git_url": url})
+    made = answer.json()
+    assert (made["git_url"], made["job_env_vars"], made["secret_env_vars"]) == (shown, {}, [])
+    kept = await services.pool.fetch(
+        "SELECT data::text AS data FROM events WHERE type = 'job.submitted'"
+    )
+    kept += await services.pool.fetch("SELECT jobs::text AS data FROM jobs")
+    assert not any("sesame" in row["data"] for row in kept)
+    sealed = json.loads(kept[0]["data"]).get("sealed_env_vars", {})
+    assert bool(sealed) is (secret is not None)
+    if secret:
+        assert secret in services.sealer.open(sealed["=git_url"], "=git_url")
+
+
 async def test_a_job_waits_for_what_it_depends_on(services: Services, user: Client) -> None:
     """It is queued when the last of them completed."""
     first, second = await submit(user), await submit(user)
