@@ -314,7 +314,11 @@ def _argv_of(job_command: str, workspace: Workspace) -> tuple[str, ...]:
     if len(job_command.encode()) < _LONGEST_ARGUMENT:
         return "sh", "-c", job_command
     script = workspace.temporary / "command.sh"
-    script.write_text(job_command, "utf-8")
+    try:
+        script.write_text(job_command, "utf-8")
+    except OSError as error:
+        detail = f"the workspace cannot be used: {error.strerror}"
+        raise PreparationFailed(detail) from error
     return "sh", "-c", '. "$0"', str(script)
 
 
