@@ -37,6 +37,7 @@ _WAIT: Final = (
     'asked=; "$@" & child=$!; trap "asked=1; trap \'\' TERM; kill -TERM -1" TERM; '
     'wait "$child"; code=$?; while kill -0 "$child" 2>/dev/null; do wait "$child"; code=$?; done; '
     'wait "$child" 2>/dev/null; again=$?; [ "$again" = 127 ] || code=$again; '
+    'echo "$code" > /tmp/.reactorcide-exit; '
     '[ -z "$asked" ] || sleep 0.5 2>/dev/null; exit "$code"'
 )
 """The first process of a container is deaf to signals, so it passes TERM on to all others; once.
@@ -44,7 +45,8 @@ _WAIT: Final = (
 A trap ends a `wait`, and some shells have taken the child's exit code by then: asked again they
 tell it, or say 127 when they have told it before. The engine's client gives up, and its last
 output with it, when it is asked to pass another TERM on to a container that has ended: so that
-one lasts a moment longer.
+one lasts a moment longer. And it may lose the exit code of one that is removed at once
+(docker's client with podman's service says 0): so that is written down.
 """
 
 _log = structlog.get_logger(__name__)

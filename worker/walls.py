@@ -4,6 +4,8 @@ Which walls is the business of the modules beside this one. Here is what is alik
 directories are called inside, and how it is told whether the command itself ever began.
 """
 
+import os
+import stat
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -22,7 +24,10 @@ ENTER: Final = 'cd -- "$1" || exit 126; rm -f /tmp/.reactorcide-outside; shift; 
 """How the program inside begins, a shell's: its first argument is the directory to go to."""
 
 _OUTSIDE: Final = ".reactorcide-outside"
+_EXIT: Final = ".reactorcide-exit"
+"""Where the walls may leave the command's exit code, should theirs be another."""
 _TAIL_BYTES: Final = 2_000
+_GREATEST_CODE: Final = 255
 
 Places: TypeAlias = tuple[tuple[Path, PurePosixPath], ...]
 """Directories of the workspace, and how they are called inside."""
@@ -103,7 +108,25 @@ class WalledRunner:
             reason = said.text() or f"exit code {ended.exit_code}"
             detail = f"the command could not be started: {reason}"
             raise CommandNotStarted(detail)
-        return ended
+        code = _exit_code_in(inside.workspace.temporary / _EXIT)
+        return ended if code is None else replace(ended, exit_code=code)
+
+
+def _exit_code_in(path: Path) -> int | None:
+    """Return the code that was written down; None when there is none.
+
+    Whatever the command put there instead, a pipe or a link, is no code.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        text = os.read(descriptor, 5).strip() if is_file else b""
+    finally:
+        os.close(descriptor)
+    return int(text) if text.isdigit() and int(text) <= _GREATEST_CODE else None
 
 
 class Overheard:

@@ -342,6 +342,15 @@ async def test_an_image_that_does_not_exist_is_a_clear_failure(
         await At(without, workspace, "true").run()
 
 
+async def test_what_a_command_puts_in_the_place_of_its_exit_code_is_no_trap(
+    podman_here: dict[str, str], workspace: Workspace
+) -> None:
+    """A pipe there would be waited on for ever."""
+    walls = await walls_of("bubblewrap", podman_here)
+    at = At(walls, workspace, "mkfifo /tmp/.reactorcide-exit; exit 6")
+    assert (await at.run()).exit_code == 6
+
+
 async def test_no_container_is_left(podman_here: dict[str, str], workspace: Workspace) -> None:
     """Of one that ended, and of one that was killed."""
     walls = await walls_of("container", podman_here)
