@@ -28,7 +28,7 @@ async def test_an_attempt_that_cannot_be_prepared_fails_clearly(
     """Without an exit code: nothing ran. The next job does."""
     roots = tmp_path / "roots"
     roots.mkdir()
-    asked = {
+    asked: dict[str, Any] = {
         name: value.format(root=roots) if isinstance(value, str) else value
         for name, value in fields.items()
     }
