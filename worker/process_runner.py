@@ -12,7 +12,14 @@ import structlog
 
 from reactorcide.worker.halt import Halt, HaltReason
 from reactorcide.worker.listening import Listener
-from reactorcide.worker.runner import Command, CommandLost, CommandNotStarted, Exit, Output
+from reactorcide.worker.runner import (
+    Command,
+    CommandLost,
+    CommandNotStarted,
+    Exit,
+    Output,
+    Runner,
+)
 from reactorcide.worker.supervisor.messages import NotStarted
 from reactorcide.worker.supervisor.supervision import Started, Supervision
 
@@ -29,6 +36,11 @@ class ProcessRunner:
 
     def __init__(self) -> None:
         self._supervision = Supervision()
+
+    @property
+    def plain(self) -> Runner:
+        """Itself."""
+        return self
 
     async def run(self, command: Command, output: Output, halt: Halt) -> Exit:
         """Run in a session of its own; see `Runner.run`."""

@@ -67,6 +67,11 @@ class Runner(Protocol):
 
     name: str
 
+    @property
+    def plain(self) -> "Runner":
+        """What runs commands without any walls: itself, if it has none."""
+        ...
+
     async def run(self, command: Command, output: Output, halt: Halt) -> Exit:
         """Run to the end, or until the halt's grace is over; then nothing of it is left.
 

@@ -6,7 +6,7 @@ directories are called inside, and how it is told whether the command itself eve
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -89,7 +89,7 @@ class WalledRunner:
 
     def __init__(self, plain: Runner, walls: Walls) -> None:
         self.name = walls.name
-        self._plain = plain
+        self.plain = plain
         self._walls = walls
 
     async def run(self, command: Command, output: Output, halt: Halt) -> Exit:
@@ -102,14 +102,22 @@ class WalledRunner:
             detail = f"the workspace cannot be used: {error.strerror}"
             raise CommandNotStarted(detail) from error
         said = Overheard(output)
-        async with self._walls.around(inside, self._plain, halt) as starting:
-            ended = await self._plain.run(starting, said, halt)
+        async with self._walls.around(inside, self.plain, halt) as starting:
+            ended = await self.plain.run(starting, said, halt)
         if outside.exists() and not ended.was_halted:
             reason = said.text() or f"exit code {ended.exit_code}"
             detail = f"the command could not be started: {reason}"
             raise CommandNotStarted(detail)
         code = _exit_code_in(inside.workspace.temporary / _EXIT)
         return ended if code is None else replace(ended, exit_code=code)
+
+    def hold(self, until: float, held: Sequence[str], lost: Sequence[str]) -> None:
+        """Hand it on: what is inside ends with what was started."""
+        self.plain.hold(until, held, lost)
+
+    async def close(self) -> None:
+        """Close the plain runner."""
+        await self.plain.close()
 
 
 def _exit_code_in(path: Path) -> int | None:

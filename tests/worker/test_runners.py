@@ -1,6 +1,7 @@
 """A worker's runner is chosen by its name, and found to work before it takes jobs."""
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +17,33 @@ from reactorcide.worker.walls import WallsUnusable
 ENVIRON = dict(os.environ)
 
 
+_opened: list[ProcessRunner] = []
+
+
+def plain_runner() -> ProcessRunner:
+    """Return a runner that is closed when the test ends."""
+    _opened.append(ProcessRunner())
+    return _opened[-1]
+
+
+@pytest.fixture(autouse=True)
+async def _ends() -> AsyncIterator[None]:
+    yield
+    while _opened:
+        await _opened.pop().close()
+
+
 async def bubblewrap() -> Runner:
     """Return a runner with walls, or skip."""
     try:
-        return await runner_of("bubblewrap", ProcessRunner(), WallSettings(), ENVIRON)
+        return await runner_of("bubblewrap", plain_runner(), WallSettings(), ENVIRON)
     except WallsUnusable as error:
         pytest.skip(error.detail)
 
 
 async def test_process_has_no_walls() -> None:
     """It is whatever starts commands otherwise."""
-    plain = ProcessRunner()
+    plain = plain_runner()
     assert await runner_of("process", plain, WallSettings(), ENVIRON) is plain
 
 
@@ -43,7 +60,7 @@ async def test_settings_that_mean_nothing_are_refused(
 ) -> None:
     """Nobody believes in walls that are not there."""
     with pytest.raises(WallsUnusable, match=words):
-        await runner_of(name, ProcessRunner(), settings, ENVIRON)
+        await runner_of(name, plain_runner(), settings, ENVIRON)
 
 
 async def test_a_worker_runs_jobs_within_walls(

@@ -141,11 +141,11 @@ async def test_what_git_cannot_bring_is_a_clear_failure(
 
 
 async def test_a_named_ref_is_fetched_alone(
-    workspace: Workspace, roots: Path, repository: Path
+    workspace: Workspace, roots: Path, repository: Path, runner: ProcessRunner
 ) -> None:
     """A branch, and a whole commit: no history comes along, and the remote is known."""
     for folder, ref in (("/job/a", "main"), ("/job/b", git(repository, "rev-parse", "side"))):
-        place = Place(workspace, (roots,), mark_of(new_id(), 1))
+        place = Place(workspace, (roots,), mark_of(new_id(), 1), runner)
         url = repository.as_uri()
         wanted = request(source_type="git", git_url=url, git_ref=ref, code_dir=folder)
         await fetch_source(wanted, place, Halt())
@@ -258,12 +258,13 @@ def server(repository: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("is_sealed", [True, False])
-async def test_a_password_reaches_the_server_and_stays_nowhere(
+async def test_a_password_reaches_the_server_and_stays_nowhere(  # noqa: PLR0913, PLR0917  fixtures
     workspace: Workspace,
     roots: Path,
     server: tuple[str, list[str]],
     monkeypatch: pytest.MonkeyPatch,
-    is_sealed: bool,  # noqa: FBT001  two ways to the same
+    is_sealed: bool,  # noqa: FBT001  two ways to the same,
+    runner: ProcessRunner,
 ) -> None:
     """Neither among the arguments of any program nor in a file; a wrong one asks nobody."""
     monkeypatch.setattr("reactorcide.worker.git.SCHEMES", frozenset({"http"}))
@@ -279,7 +280,7 @@ async def test_a_password_reaches_the_server_and_stays_nowhere(
     credentials = "me:open%20sesame%2F%40"
     secrets = await open_all({"=git_url": credentials} if is_sealed else {})
     url = f"http://{'' if is_sealed else credentials + '@'}{host}/repository/.git"
-    place = Place(workspace, (roots,), mark_of(new_id(), 1))
+    place = Place(workspace, (roots,), mark_of(new_id(), 1), runner)
     wanted = request(source_type="git", git_url=url, git_ref="main")
     await fetch_source(wanted, place, Halt(), secrets)
     assert (workspace.source / "file").read_text() == "second"

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,22 @@ def podman_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 _CHECKED: set[str] = set()
 
 
+_opened: list[ProcessRunner] = []
+
+
+def plain_runner() -> ProcessRunner:
+    """Return a runner that is closed when the test ends."""
+    _opened.append(ProcessRunner())
+    return _opened[-1]
+
+
+@pytest.fixture(autouse=True)
+async def _ends() -> AsyncIterator[None]:
+    yield
+    while _opened:
+        await _opened.pop().close()
+
+
 async def walls_of(name: str, podman_here: dict[str, str], **changes: Any) -> Walls:
     """Return walls that work here, or skip."""
     walls: Walls
@@ -47,7 +63,7 @@ async def walls_of(name: str, podman_here: dict[str, str], **changes: Any) -> Wa
         walls = Containers(ContainerSettings(**wanted), {**os.environ, **podman_here})
     try:
         if name not in _CHECKED or changes:
-            await walls.check(ProcessRunner())
+            await walls.check(plain_runner())
         _CHECKED.add(name)
     except WallsUnusable as error:
         pytest.skip(error.detail)
@@ -94,7 +110,7 @@ class At:
         self.command = Command(argv, cwd, environment, mark, workspace, image)
         self.printed = Printed()
         self.halt = Halt()
-        self._runner = WalledRunner(ProcessRunner(), walls)
+        self._runner = WalledRunner(plain_runner(), walls)
 
     async def run(self) -> Exit:
         """Run to its end."""
@@ -179,7 +195,7 @@ async def test_a_jobs_variables_never_reach_what_builds_the_walls(
     at = At(
         walls, workspace, "true", job_env_vars={"LD_PRELOAD": "/job/src/evil.so", "X": "hunter2"}
     )
-    async with walls.around(_inside_of(at), ProcessRunner(), Halt()) as outer:
+    async with walls.around(_inside_of(at), plain_runner(), Halt()) as outer:
         assert "LD_PRELOAD" not in outer.environment
         assert "hunter2" not in " ".join((*outer.argv, *outer.environment.values()))
 
@@ -297,7 +313,7 @@ async def test_bubblewrap_dies_with_whoever_started_it(
     """A worker that is killed takes it along."""
     walls = await walls_of("bubblewrap", podman_here)
     at = At(walls, workspace, "while :; do touch /tmp/alive; sleep 0.05; done")
-    async with walls.around(_inside_of(at), ProcessRunner(), Halt()) as outer:
+    async with walls.around(_inside_of(at), plain_runner(), Halt()) as outer:
         parent = subprocess.Popen(  # noqa: ASYNC220  it returns at once
             ["sh", "-c", '"$@" & wait', "sh", *outer.argv], env=dict(outer.environment)
         )
@@ -322,7 +338,7 @@ async def test_a_machine_without_bubblewrap_says_so(monkeypatch: pytest.MonkeyPa
     """Before any job is taken."""
     monkeypatch.setattr("reactorcide.worker.bubblewrap.PATH", "/nowhere")
     with pytest.raises(WallsUnusable, match="not installed"):
-        await Bubblewrap(network=True).check(ProcessRunner())
+        await Bubblewrap(network=True).check(plain_runner())
 
 
 # Containers
@@ -402,5 +418,5 @@ def test_a_worker_is_dead_when_its_process_is_another() -> None:
 async def test_a_machine_without_an_engine_says_so() -> None:
     """Before any job is taken."""
     with pytest.raises(WallsUnusable, match="not installed"):
-        await Containers(ContainerSettings(), {"PATH": "/nowhere"}).check(ProcessRunner())
+        await Containers(ContainerSettings(), {"PATH": "/nowhere"}).check(plain_runner())
     assert lives(os.getpid())
