@@ -10,6 +10,7 @@ from reactorcide.api.errors import unavailable
 from reactorcide.api.metrics import QUEUES_SHOWN
 from reactorcide.api.settings import code_version
 from reactorcide.eventstore.database import Pool
+from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.projections import queues
 
 _ANSWER_SECONDS: Final = 2.0
@@ -20,13 +21,17 @@ async def health(call: Call[None, None]) -> Response:
     """Say how this process and what it needs are doing; 503 without its database."""
     services = call.services
     await _ask(services.pool)
-    is_up = services.doorbell.is_up
     content = {
-        "status": "ok" if is_up else "degraded",
+        "status": "ok" if services.doorbell.is_up else "degraded",
         "version": code_version(),
-        "checks": {"database": "ok", "doorbell": "ok" if is_up else "down"},
+        "checks": _checks(services.doorbell),
     }
     return json_answer(content)
+
+
+def _checks(doorbell: Doorbell) -> dict[str, str]:
+    """Return how the parts do, of a process whose database has just answered."""
+    return {"database": "ok", "doorbell": "ok" if doorbell.is_up else "down"}
 
 
 async def alive(_call: Call[None, None]) -> Response:
@@ -35,11 +40,14 @@ async def alive(_call: Call[None, None]) -> Response:
 
 
 async def ready(call: Call[None, None]) -> Response:
-    """Say that requests may be sent here: 503 without the database, or when it stops."""
+    """Say that requests may be sent here: 503 without the database, or when it stops.
+
+    Without its doorbell it is ready all the same, and says so: it looks instead of listening.
+    """
     if call.services.feed.is_closing:
         raise unavailable(detail="The server is stopping")
     await _ask(call.services.pool)
-    return json_answer({"status": "ready"})
+    return json_answer({"status": "ready", "checks": _checks(call.services.doorbell)})
 
 
 async def metrics(call: Call[None, None]) -> Response:
@@ -48,6 +56,7 @@ async def metrics(call: Call[None, None]) -> Response:
     async with asyncio.timeout(_ANSWER_SECONDS):
         counts = await queues.count_largest(services.pool, QUEUES_SHOWN)
     services.metrics.set_jobs(counts)
+    services.metrics.set_doorbell(is_up=services.doorbell.is_up, losses=services.doorbell.losses)
     return Response(services.metrics.text(), media_type=_METRICS)
 
 

@@ -57,6 +57,17 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._doorbell_up = Gauge(
+            "reactorcide_doorbell_up",
+            "1 while this process hears the rings of others, 0 while it lives on looking.",
+            registry=self._registry,
+        )
+        self._doorbell_losses = Gauge(
+            "reactorcide_doorbell_losses",
+            "How often this process lost the connection that it listens on.",
+            registry=self._registry,
+        )
+
     def observe(self, operation: str, method: str, status: int, seconds: float) -> None:
         """Count one answered request."""
         key = (operation, method if operation != "unknown" else "", status)
@@ -78,6 +89,11 @@ class Metrics:
                 self._queue_jobs.labels(queue_name or _OTHER, status).inc(count)
         for status, total in totals.items():
             self._jobs.labels(status).set(total)
+
+    def set_doorbell(self, *, is_up: bool, losses: int) -> None:
+        """Show whether the process hears rings, and how often it lost its connection."""
+        self._doorbell_up.set(is_up)
+        self._doorbell_losses.set(losses)
 
     def text(self) -> bytes:
         """Return all of it in the Prometheus text format."""

@@ -428,7 +428,7 @@ OPEN: Final = (
         handler=health.ready,
         tag="health",
         is_public=True,
-        answer=views.StateView,
+        answer=views.ReadyView,
     ),
     Operation(
         name="getMetrics",

@@ -68,6 +68,12 @@ class DiffView(View):
     changes: list[ChangeView]
 
 
+class ReadyView(StateView):
+    """That requests may be sent here, and how what it needs is doing."""
+
+    checks: dict[str, str]
+
+
 class UserView(View):
     """A user."""
 

@@ -107,10 +107,11 @@ def our_error(error: BaseException) -> DatabaseError | None:
 def _is_lost(sqlstate: str | None) -> bool:
     """Say whether a code means "no database for you": see appendix A of PostgreSQL's manual.
 
-    08 connection, 28 authorization, 3D no such database, 53 out of resources, 57P shutdown,
-    58 system error, XX internal error.
+    08 connection, 25006 read-only (a primary that is one no more), 28 authorization, 3D no such
+    database, 53 out of resources, 57P shutdown, 58 system error, XX internal error.
     """
-    return sqlstate is None or sqlstate.startswith(("08", "28", "3D", "53", "57P", "58", "XX"))
+    lost = ("08", "25006", "28", "3D", "53", "57P", "58", "XX")
+    return sqlstate is None or sqlstate.startswith(lost)
 
 
 def _text(error: BaseException) -> str:

@@ -33,8 +33,10 @@ TOPICS: Final[tuple[Topic, ...]] = get_args(Topic)
 
 _CHANNEL_PREFIX: Final = "reactorcide_"
 _QUIET_SECONDS: Final = 0.005
-_PROBE_SECONDS: Final = 15.0
+_PROBE_SECONDS: Final = 9.0
 _ANSWER_SECONDS: Final = 5.0
+HALF_OPEN_SECONDS: Final = _PROBE_SECONDS + _ANSWER_SECONDS
+"""So long a connection may be dead at the most before that is noticed."""
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 
 _NOTIFY: Final = "SELECT pg_notify('reactorcide_' || topic, '') FROM unnest($1::text[]) AS topic"
@@ -105,6 +107,8 @@ class Doorbell:
         self._stirred = asyncio.Event()
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._task: asyncio.Task[None] | None = None
+        self.losses = 0
+        """How often it lost its connection."""
 
     @property
     def is_up(self) -> bool:
@@ -152,13 +156,18 @@ class Doorbell:
         """Ring and listen, on one connection after the other."""
         failures = 0
         while True:
+            detail = "the server closed the connection"
             try:
                 await self._connect()
+                if self.losses:
+                    _log.info("doorbell_listens_again", failures=failures)
                 failures = 0
                 await self._use()
             except DatabaseError as error:
-                _log.warning("doorbell_lost", detail=error.detail, failures=failures)
-            await self._disconnect()
+                detail = error.detail
+            _log.warning("doorbell_lost", detail=detail, failures=failures)
+            self.losses += not failures
+            self._hang_up()
             await asyncio.sleep(_pause_seconds(failures))
             failures += 1
 
@@ -207,8 +216,9 @@ class Doorbell:
         connection = await self._database.connect(synchronous_commit="off")
         try:
             with database_errors():
-                for topic in sorted(self._topics):
-                    await connection.add_listener(_CHANNEL_PREFIX + topic, self._heard)
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    for topic in sorted(self._topics):
+                        await connection.add_listener(_CHANNEL_PREFIX + topic, self._heard)
         except BaseException:
             connection.terminate()
             raise
@@ -225,6 +235,12 @@ class Doorbell:
         try:
             await connection.close(timeout=_ANSWER_SECONDS)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()
+
+    def _hang_up(self) -> None:
+        """Give up a connection that broke: a half-open one would answer no farewell either."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
             connection.terminate()
 
     def _heard(self, connection: Connection, pid: int, channel: str, _payload: object) -> None:

@@ -40,6 +40,10 @@ _PRUNE_SECONDS: Final = 600.0
 _NOTES: Final = 5000
 _NOTES_BATCHES: Final = 20
 _EFFORT: Final = 10.0
+_LOST_SECONDS: Final = 2.0
+"""Lost leases are looked for this often at least: a dead worker's job is to run again soon."""
+_HEARING_SECONDS: Final = 2.0
+"""After the database was away, workers that live are heard before any lease is called lost."""
 
 _log = structlog.get_logger(__name__)
 
@@ -69,15 +73,25 @@ class Effort:
         self._clock = clock
         self._not_before: dict[str, float] = {}
 
-    async def spend(self, thing: str, work: Callable[[], Awaitable[int]]) -> int:
+    async def spend(
+        self,
+        thing: str,
+        work: Callable[[], Awaitable[int]],
+        longest_pause_seconds: float = float("inf"),
+    ) -> int:
         """Do the work and return what it did; do nothing and return 0 if it is too early."""
         began = self._clock()
         if began < self._not_before.get(thing, began):
             return 0
         done = await work()
         ended = self._clock()
-        self._not_before[thing] = ended + (ended - began) * _EFFORT
+        pause = min((ended - began) * _EFFORT, longest_pause_seconds)
+        self._not_before[thing] = ended + pause
         return done
+
+    def put_off(self, thing: str, seconds: float) -> None:
+        """Do nothing about it for so long."""
+        self._not_before[thing] = self._clock() + seconds
 
 
 async def upkeep(read: Reader, write: AppendDoor[JobState], effort: Effort | None = None) -> Kept:
@@ -89,7 +103,7 @@ async def upkeep(read: Reader, write: AppendDoor[JobState], effort: Effort | Non
     return Kept(
         queued=await _keep(read, write, _due),
         cancelled=await _keep(read, write, _blocked),
-        expired=await spent.spend("lost", lambda: _keep(read, write, _lost)),
+        expired=await spent.spend("lost", lambda: _keep(read, write, _lost), _LOST_SECONDS),
     )
 
 
@@ -194,12 +208,14 @@ class Upkeep:
 
     async def _serve(self) -> None:
         with self._doorbell.listen("jobs", "events") as listener:
+            self._effort.put_off("lost", _HEARING_SECONDS)
             while True:
                 pause = _PAUSE_SECONDS
                 try:
                     pause = await self._pass()
                 except DatabaseError as error:
                     _log.warning("upkeep_failed", detail=error.detail)
+                    self._effort.put_off("lost", _HEARING_SECONDS)
                 await listener.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311  no secret
                 # Who rang has better to do just now, and a busy system rings all the time.
                 await asyncio.sleep(_SETTLING_SECONDS)

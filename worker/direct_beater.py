@@ -32,11 +32,20 @@ class DirectBeater:
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def beat(self, keys: Sequence[AttemptKey]) -> Mapping[AttemptKey, int | None]:
-        """Renew leases by the database's clock, in one statement."""
+        """Renew leases by the database's clock, in one statement.
+
+        A connection that did not answer is given up, also when nobody waited for the answer.
+        """
         with our_errors(), database_errors():
             if self._connection is None or self._connection.is_closed():
                 self._connection = await self._database.connect_writer()
-            beaten = await leases.beat(self._connection, self._worker_id, keys, self._lease_seconds)
+            try:
+                beaten = await leases.beat(
+                    self._connection, self._worker_id, keys, self._lease_seconds
+                )
+            except BaseException:
+                self._connection.terminate()
+                raise
         self._know(beaten.rank, beaten.alive)
         return {AttemptKey(*key): grace_seconds for key, grace_seconds in beaten.held.items()}
 

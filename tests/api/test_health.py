@@ -34,7 +34,22 @@ async def test_health_tells_how_the_parts_do(anonymous: Client, path: str) -> No
 async def test_probes_answer(anonymous: Client) -> None:
     """Alive and ready."""
     assert (await anonymous.get("/livez")).status_code == 200
-    assert (await anonymous.get("/readyz")).status_code == 200
+    answer = await anonymous.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json()["checks"] == {"database": "ok", "doorbell": "ok"}
+
+
+async def test_a_doorbell_that_is_down_is_told(services: Services, anonymous: Client) -> None:
+    """By health, readiness and a metric; requests are answered all the same."""
+    metrics = (await anonymous.get("/metrics")).text
+    assert "reactorcide_doorbell_up 1.0" in metrics
+    assert "reactorcide_doorbell_losses 0.0" in metrics
+    await services.doorbell.__aexit__(None, None, None)
+    assert (await anonymous.get("/api/health")).json()["status"] == "degraded"
+    ready = await anonymous.get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json()["checks"] == {"database": "ok", "doorbell": "down"}
+    assert "reactorcide_doorbell_up 0.0" in (await anonymous.get("/metrics")).text
 
 
 async def test_a_closed_database_is_503_and_never_401(services: Services, user: Client) -> None:

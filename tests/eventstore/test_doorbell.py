@@ -7,9 +7,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import pytest
+from structlog.testing import capture_logs
 
 from reactorcide.eventstore.database import Database, DatabaseUnavailable
-from reactorcide.eventstore.doorbell import TOPICS, Doorbell
+from reactorcide.eventstore.doorbell import HALF_OPEN_SECONDS, TOPICS, Doorbell
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.waiting import until
 
@@ -221,6 +222,22 @@ async def test_a_line_that_fell_silent_is_noticed_and_replaced(
             assert await listener.wait(LONG)
             elsewhere.ring("jobs")
             assert await listener.wait(LONG)
+
+
+def test_a_silent_line_is_noticed_within_15_seconds() -> None:
+    """The longest wait for a probe, and for its answer."""
+    assert HALF_OPEN_SECONDS < 15
+
+
+async def test_losses_are_counted_and_logged(doorbell: Doorbell, connection: Connection) -> None:
+    """Once each; the log says when it is lost and when it listens again."""
+    with capture_logs() as logs, doorbell.listen("jobs") as listener:
+        for _ in range(2):
+            (pid,) = [row[0] for row in await connection.fetch(LISTENING)]
+            await connection.execute("SELECT pg_terminate_backend($1)", pid)
+            assert await listener.wait(LONG)
+    assert doorbell.losses == 2
+    assert [line["event"] for line in logs] == ["doorbell_lost", "doorbell_listens_again"] * 2
 
 
 async def test_leaving_leaves_no_task_and_no_connection(

@@ -196,13 +196,40 @@ async def test_what_takes_long_is_done_less_often() -> None:
     assert await effort.spend("slow", one) == 1  # it took no time at all
 
 
+async def test_lost_leases_are_looked_for_every_other_second_at_least(
+    connection: Connection,
+) -> None:
+    """However long a look takes: a dead worker's job is to run again within seconds."""
+    journal = Journal(connection)
+    await journal.claim(await journal.submit())
+    await connection.execute(_LOSE_LEASES)
+    clock = iter((0.0, 60.0, 61.9, 62.1, 62.1)).__next__
+    effort = Effort(clock)
+    assert await upkeep(connection, journal.door, effort) == Kept(0, 0, 1)  # from 0 to 60
+    await journal.claim(await journal.submit())
+    await connection.execute(_LOSE_LEASES)
+    assert await upkeep(connection, journal.door, effort) == NOTHING
+    assert await upkeep(connection, journal.door, effort) == Kept(0, 0, 1)
+
+
+async def test_what_is_put_off_waits(connection: Connection) -> None:
+    """After an outage a living worker beats, and reports, before its lease is called lost."""
+    journal = Journal(connection)
+    await journal.claim(await journal.submit())
+    await connection.execute(_LOSE_LEASES)
+    effort = Effort(iter((0.0, 1.9, 2.1, 2.1)).__next__)
+    effort.put_off("lost", 2.0)
+    assert await upkeep(connection, journal.door, effort) == NOTHING
+    assert await upkeep(connection, journal.door, effort) == Kept(0, 0, 1)
+
+
 async def test_a_dear_look_for_lost_leases_holds_up_nothing_else(connection: Connection) -> None:
     """The lease is left to a later pass; what is due is queued, and so is a dependent."""
     journal = Journal(connection)
     lost = await journal.submit()
     await journal.claim(lost)
     await connection.execute(_LOSE_LEASES)
-    clock = iter((0.0, 1.0, 2.0, 12.0, 12.0)).__next__
+    clock = iter((0.0, 1.0, 2.0, 3.5, 3.5)).__next__
     effort = Effort(clock)
     assert await upkeep(connection, journal.door, effort) == Kept(0, 0, 1)  # from 0 to 1
     await journal.claim(lost)
