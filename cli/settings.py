@@ -50,6 +50,10 @@ class Settings(NamedTuple):
     log_format: str | None
     """None: console on a terminal, else json."""
     lease_seconds: int
+    drain_seconds: int
+    """How long what runs may go on once a worker should stop."""
+    spool_dir: Path
+    """Where a worker keeps outcomes that it could not report."""
     copy_roots: tuple[Path, ...]
     rate_limit: RateLimit | None
     """None: off."""
@@ -90,6 +94,8 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str | None] | None = No
         log_level=source.read("LOG_LEVEL", _one_of(LOG_LEVELS), "info"),
         log_format=source.read("LOG_FORMAT", _one_of(("console", "json")), None),
         lease_seconds=source.read("LEASE_SECONDS", _whole(1, 3600), 15),
+        drain_seconds=source.read("DRAIN_SECONDS", _whole(0, 86_400), 30),
+        spool_dir=source.read("SPOOL_DIR", _path, data_dir / "spool"),
         copy_roots=source.read("COPY_ROOTS", _copy_roots, ()),
         rate_limit=source.read("RATE_LIMIT", _rate_limit, _DEFAULT_RATE_LIMIT),
         trusted_proxies=source.read("TRUSTED_PROXIES", _networks, ()),

@@ -104,6 +104,8 @@ def _worker_settings(settings: Settings, asked: Asked) -> WorkerSettings:
         copy_roots=settings.copy_roots,
         lease_seconds=settings.lease_seconds,
         object_store_url=settings.object_store_url,
+        drain_seconds=settings.drain_seconds,
+        spool_dir=settings.spool_dir,
         code_version=version("reactorcide"),
         handlers=asked.handlers,
     )

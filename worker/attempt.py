@@ -8,7 +8,7 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar, assert_never
 
@@ -28,9 +28,11 @@ from reactorcide.worker.artifact_files import Unkept, opened_directory
 from reactorcide.worker.artifacts import Keeper, Stopped, unless_halted, without_artifacts
 from reactorcide.worker.attempt_log import AttemptLog
 from reactorcide.worker.coordinator import (
+    Chunk,
     ClaimedAttempt,
     Coordinator,
     CoordinatorUnavailable,
+    Report,
     SecretsUnreadable,
 )
 from reactorcide.worker.environment import environment_of, mark_of
@@ -40,6 +42,7 @@ from reactorcide.worker.runner import Command, CommandLost, CommandNotStarted, R
 from reactorcide.worker.secrets import NO_SECRETS
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.source import Halted, Place, fetch_source
+from reactorcide.worker.spool import Spool, Spooled
 from reactorcide.worker.workspace import PreparationFailed, Workspace
 from reactorcide.worker.workspaces import Workspaces
 
@@ -64,6 +67,7 @@ class Tools:
     settings: WorkerSettings
     coordinator: Coordinator
     runner: Runner
+    spool: Spool = field(default_factory=lambda: Spool(None))
     workspaces: Workspaces = field(init=False)
 
     def __post_init__(self) -> None:
@@ -213,11 +217,15 @@ class _Attempt:
         await output.finish()
         self.story.log_bytes = output.bytes
         self.story.exit_code = ended.exit_code
-        if ended.was_halted or self._is_lost():
+        if ended.was_halted:
             return self._halted(ended.exit_code)
-        if ended.exit_code == 0:
-            return Completed()
-        return Failed(ended.exit_code, _words_of(ended.exit_code))
+        outcome: Outcome = Completed()
+        if ended.exit_code != 0:
+            outcome = Failed(ended.exit_code, _words_of(ended.exit_code))
+        if self._is_lost():  # since it ended: perhaps its lease is over, perhaps nobody was heard
+            await self._keep(outcome, output.unsent)
+            raise _Lost
+        return outcome
 
     async def _with_artifacts(
         self, outcome: Outcome, directory: int, output: AttemptLog
@@ -263,22 +271,36 @@ class _Attempt:
                 assert_never(self._halt.reason)
 
     async def _settle(self, outcome: Outcome) -> None:
-        """Report the outcome, if it still counts."""
+        """Report the outcome, if it still counts; what is not heard stays in the spool."""
+        key, coordinator = self._claimed.key, self._tools.coordinator
         try:
-            await self._reached(lambda: self._tools.coordinator.finish(self._claimed.key, outcome))
+            await self._reached(lambda: coordinator.finish(key, outcome), outcome)
         except _Lost:
             return
         except CommandRejected as error:
             self.story.error = f"refused: {error.detail}"
+            self._tools.spool.forget([key])
             return
+        self._tools.spool.forget([key])
         self.story.outcome = type(outcome).__name__.lower()
         self.story.error = getattr(outcome, "error", None)
 
-    async def _reached(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask the coordinator until it answers. Raises _Lost when the lease is over before."""
+    async def _keep(self, outcome: Outcome, chunks: Sequence[Chunk] = ()) -> None:
+        """Keep what nobody hears now."""
+        worker_id, key = self._tools.coordinator.worker_id, self._claimed.key
+        await self._tools.spool.keep([Spooled(worker_id, Report(key, outcome), chunks)])
+
+    async def _reached(self, ask: Callable[[], Awaitable[T]], outcome: Outcome | None = None) -> T:
+        """Ask the coordinator until it answers. Raises _Lost when the lease is over before.
+
+        An outcome that is not heard at once is kept meanwhile.
+        """
         while not self._is_lost():
             with contextlib.suppress(CoordinatorUnavailable):
                 return await ask()
+            if outcome is not None:
+                await self._keep(outcome)
+                outcome = None
             await asyncio.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  jitter
         raise _Lost
 

@@ -18,11 +18,15 @@ from reactorcide.worker.masking import Masker
 from reactorcide.worker.runner import Stream
 from reactorcide.worker.secrets import Secrets
 
+UNSENT_BYTES: Final = 1024 * 1024
+"""So much is set aside of what a command printed while nobody could be reached."""
+
 _PAUSE_SECONDS: Final = 0.2
+_CUT: Final = b"\n[the rest of this log was lost: nobody could be reached]\n"
 
 
 class AttemptLog:
-    """The Output of one attempt. Once the lease is lost it swallows everything."""
+    """The Output of one attempt. Once the lease is lost it sends nothing any more."""
 
     def __init__(
         self,
@@ -44,6 +48,10 @@ class AttemptLog:
         self._seq = 0
         self.bytes = 0
         """How much it has taken."""
+        self.unsent: list[Chunk] = []
+        """What could not be sent before the lease was lost; nothing of it was refused."""
+        self._unsent_bytes = 0
+        self._is_refused = False
 
     async def write(self, stream: Stream, data: bytes) -> None:
         """Send on what may be shown of it; once enough is kept, the rest is only swallowed."""
@@ -87,8 +95,20 @@ class AttemptLog:
             try:
                 await self._coordinator.log(self._key, [chunk])
             except NotLeaseHolder:
+                self._is_refused = True
                 self._halt.ask(HaltReason.LOST, 0)
             except CoordinatorUnavailable:
                 await asyncio.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  jitter
             else:
                 return
+        if not self._is_refused:
+            self._set_aside(chunk)
+
+    def _set_aside(self, chunk: Chunk) -> None:
+        """Keep a chunk, as long as there is room; say so where there is none."""
+        if self._unsent_bytes > UNSENT_BYTES:
+            return
+        self._unsent_bytes += len(chunk.data)
+        if self._unsent_bytes > UNSENT_BYTES:
+            chunk = chunk._replace(stream="stderr", data=_CUT)
+        self.unsent.append(chunk)

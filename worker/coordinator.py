@@ -176,6 +176,12 @@ class Coordinator(Protocol):
         """Say how attempts ended, all at once; return those whose end was refused."""
         ...
 
+    async def finish_late(self, worker_id: UUID, report: Report) -> None:
+        """Say how an attempt of `worker_id`, this worker or another, ended some time ago.
+
+        Raises CommandRejected: that worker does not hold it any more.
+        """
+
     async def wait_for_work(self, timeout_seconds: float) -> None:
         """Return when there may be new work, at the latest after the timeout."""
 

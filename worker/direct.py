@@ -11,7 +11,7 @@ from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -203,6 +203,13 @@ class DirectCoordinator:
             except CommandRejected as error:
                 refused[report.key] = error
         return refused
+
+    async def finish_late(self, worker_id: UUID, report: Report) -> None:
+        """Record an outcome if the worker that ran the attempt still holds it."""
+        command = replace(self._finishing(report), worker_id=worker_id)
+        state = await self._command(report.key.job_id, command)
+        self._held.pop(report.key.job_id, None)
+        self._ring_ended([state])
 
     def _finishing(self, report: Report) -> FinishAttempt:
         jitter = random.uniform(-1, 1)  # noqa: S311  spreads retries, hides nothing

@@ -27,6 +27,7 @@ from reactorcide.worker.handler_threads import HandlerThreads
 from reactorcide.worker.handlers import Handlers
 from reactorcide.worker.reporting import Reports
 from reactorcide.worker.settings import WorkerSettings
+from reactorcide.worker.spool import Spool
 from reactorcide.worker.supervisor.clock import boot_seconds
 
 _LOOK_SECONDS: Final = 0.05
@@ -48,13 +49,14 @@ class Handlings:
     longer needed either.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what it works with, and whom it tells
         self,
         settings: WorkerSettings,
         coordinator: Coordinator,
         handlers: Handlers,
         ended: Callable[[], None],
         reported: Callable[[AttemptKey], None],
+        spool: Spool,
     ) -> None:
         self._settings = settings
         self._coordinator = coordinator
@@ -63,7 +65,7 @@ class Handlings:
         self._reported = reported
         self._threads = HandlerThreads(settings.concurrency)
         self._running: dict[AttemptKey, Handling] = {}
-        self._reports = Reports(coordinator, reported)
+        self._reports = Reports(coordinator, spool, reported)
         self._has_running = asyncio.Event()
         self._waiting: deque[Handling] = deque()
         self._spreading = 1

@@ -20,6 +20,7 @@ from reactorcide.worker.coordinator import (
 )
 from reactorcide.worker.halt import HaltReason
 from reactorcide.worker.handled import Handling
+from reactorcide.worker.spool import Spool, Spooled
 
 _PAUSE_SECONDS: Final = 0.2
 
@@ -32,8 +33,11 @@ class Reports:
     `reported` is called with each attempt that needs its lease no longer.
     """
 
-    def __init__(self, coordinator: Coordinator, reported: Callable[[AttemptKey], None]) -> None:
+    def __init__(
+        self, coordinator: Coordinator, spool: Spool, reported: Callable[[AttemptKey], None]
+    ) -> None:
         self._coordinator = coordinator
+        self._spool = spool
         self._reported = reported
         self._waiting: list[tuple[Handling, Outcome]] = []
         self._has_some = asyncio.Event()
@@ -60,7 +64,11 @@ class Reports:
             heard()
 
     async def _report(self, batch: list[tuple[Handling, Outcome]]) -> None:
-        """Say how attempts ended, until it is heard; what is lost meanwhile is left out."""
+        """Say how attempts ended, until it is heard; what is lost meanwhile is left out.
+
+        What is not heard at once is kept in the spool.
+        """
+        kept: list[AttemptKey] = []
         while True:
             reports = [
                 Report(handling.claimed.key, outcome)
@@ -71,11 +79,16 @@ class Reports:
                 refused = await self._coordinator.finish_all(reports) if reports else {}
             except CoordinatorUnavailable as error:
                 _log.warning("reports_delayed", attempts=len(reports), detail=error.detail)
+                if not kept:
+                    kept = [report.key for report in reports]
+                    worker_id = self._coordinator.worker_id
+                    await self._spool.keep([Spooled(worker_id, report) for report in reports])
                 await asyncio.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  jitter
             except Exception:  # noqa: BLE001  the edge of attempts: their leases end by themselves
                 _log.exception("attempts_not_settled", attempts=len(reports))
                 return
             else:
+                self._spool.forget({report.key for report in reports}.intersection(kept))
                 _tell(batch, refused)
                 return
 

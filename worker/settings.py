@@ -34,7 +34,9 @@ class WorkerSettings:
     lease_seconds: float = 15.0
     """How long a claim lives without a beat; beats come every third of it."""
     drain_seconds: float = 30.0
-    """How long commands may still run once the worker should stop."""
+    """How long commands and handlers may still run once the worker should stop."""
+    spool_dir: Path | None = None
+    """Where outcomes are kept that could not be reported; None: they are not."""
     grace_seconds: float = 10.0
     """Between TERM and KILL, at a timeout and after draining."""
     poll_seconds: float = 3.0

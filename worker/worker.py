@@ -22,18 +22,25 @@ from reactorcide.worker.coordinator import (
     ClaimedAttempt,
     Coordinator,
     CoordinatorUnavailable,
+    Report,
 )
 from reactorcide.worker.environment import mark_of
 from reactorcide.worker.halt import Halt, HaltReason
+from reactorcide.worker.handled import Handling, halted
 from reactorcide.worker.handlers import NO_HANDLERS, Handlers
 from reactorcide.worker.handling import Handlings
 from reactorcide.worker.loop_watch import LoopWatch
 from reactorcide.worker.runner import Runner
 from reactorcide.worker.settings import WorkerSettings
+from reactorcide.worker.spool import Spool, Spooled
+from reactorcide.worker.spool_sender import SpoolSender
 from reactorcide.worker.supervisor.clock import boot_seconds, margin_of
 
 _LEASE_SAFETY: Final = 0.85
 """A command is killed when this much of its lease has passed without a beat."""
+
+_STUCK_SECONDS: Final = 2.0
+"""Whoever is stopped without grace and has not ended by then does not mean to."""
 
 _RETRY_SECONDS: Final = 0.5
 _CONTROL_SECONDS: Final = 60.0
@@ -73,12 +80,13 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._coordinator = coordinator
-        self._tools = Tools(settings, coordinator, runner)
+        self._spool = Spool(settings.spool_dir)
+        self._tools = Tools(settings, coordinator, runner, self._spool)
         self._running: dict[AttemptKey, _Running] = {}
         self._commands = 0
         self._slot_freed = asyncio.Event()
         self._handlings = Handlings(
-            settings, coordinator, handlers, self._slot_freed.set, self._forget
+            settings, coordinator, handlers, self._slot_freed.set, self._forget, self._spool
         )
         self._beat_held = asyncio.Event()
         self._beaten_at = float("-inf")
@@ -101,10 +109,16 @@ class Worker:
             with LoopWatch(), self._tools.workspaces.held(), self._beats() as beats:
                 async with self._handlings, asyncio.TaskGroup() as tasks:
                     control = tasks.create_task(self._obey_at_once(beats), name="control")
+                    sender = SpoolSender(
+                        self._spool, self._coordinator, self._running.__contains__
+                    )
+                    spool = tasks.create_task(sender.send_forever(), name="spool")
                     await self._claim_until(stop, tasks)
                     log.info("worker_draining", running=len(self._running))
                     await self._drain()
                     control.cancel()
+                    spool.cancel()
+                await self._give_back_stuck()
         finally:
             await self._tools.runner.close()
         with contextlib.suppress(CoordinatorUnavailable):
@@ -277,11 +291,16 @@ class Worker:
                 timeout=self._settings.drain_seconds,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            self._halt_all(self._settings.grace_seconds)
+            grace_seconds = self._settings.grace_seconds
+            self._halt_all(grace_seconds)
             if not released.done():
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    either,
+                    timeout=grace_seconds + _STUCK_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
             self._halt_all(0)
-            await ended  # soon: all is killed, and a report that is not taken ends with its lease
+            await self._end_but_for_stuck(ended)
         finally:
             ended.cancel()
             released.cancel()
@@ -291,9 +310,41 @@ class Worker:
             self._slot_freed.clear()
             await self._slot_freed.wait()
 
+    async def _end_but_for_stuck(self, ended: "asyncio.Task[None]") -> None:
+        """Wait until nothing runs but handlers that hold back every cancellation.
+
+        Commands are killed, and a report that is not taken ends with its lease.
+        """
+        patient_until = monotonic() + _STUCK_SECONDS
+        while not ended.done():
+            await asyncio.wait({ended}, timeout=_STUCK_SECONDS / 10)
+            if monotonic() > patient_until and all(map(_is_stuck, self._running.values())):
+                return
+
+    async def _give_back_stuck(self) -> None:
+        """Report what could not be stopped, as the last thing: it ends with this program."""
+        stuck = {key: running for key, running in self._running.items() if _is_stuck(running)}
+        reports = [
+            Report(key, outcome)
+            for key, running in stuck.items()
+            if isinstance(running, Handling) and (outcome := halted(running))
+        ]
+        if reports:
+            _log.warning("handlers_given_up", attempts=len(reports))
+            try:
+                await self._coordinator.finish_all(reports)
+            except CoordinatorUnavailable:
+                worker_id = self._coordinator.worker_id
+                await self._spool.keep([Spooled(worker_id, report) for report in reports])
+
     def _halt_all(self, grace_seconds: float) -> None:
         for running in tuple(self._running.values()):
             running.ask(HaltReason.DRAIN, grace_seconds)
+
+
+def _is_stuck(running: _Running) -> bool:
+    """Say whether a handler still runs, of one that was told to stop long ago."""
+    return isinstance(running, Handling) and running.task is not None
 
 
 async def _first(stopped: "asyncio.Task[bool]", other: Coroutine[Any, Any, object]) -> None:

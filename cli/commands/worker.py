@@ -59,6 +59,16 @@ from reactorcide.cli.options import PAIR, database_options, read_settings
     metavar="MODULE",
     help="A Python module, or FILE.py, whose @handler functions run jobs. Repeatable.",
 )
+@click.option(
+    "--drain-seconds",
+    metavar="N",
+    help="How long what runs may go on after SIGTERM; 0: not at all. [default: 30]",
+)
+@click.option(
+    "--spool-dir",
+    metavar="DIR",
+    help="Where outcomes are kept while the database is away. [default: DATA_DIR/spool]",
+)
 @database_options
 def worker(
     queues: tuple[str, ...],
@@ -74,19 +84,19 @@ def worker(
     handlers: tuple[str, ...],
     **flags: str | None,
 ) -> None:
-    """Run jobs until SIGTERM or SIGINT: then end what runs, and exit 0.
+    """Run jobs until SIGTERM or SIGINT: then let what runs end, and exit 0.
 
-    A second signal gives back at once what still runs.
+    What has not ended after --drain-seconds is stopped and released: its job is queued again and
+    no attempt is counted. A second signal does so at once.
     """
     settings = read_settings(**flags, copy_roots=":".join(copy_roots) or None)
 
     end_on_signals()
 
-    import uvloop
-
     from reactorcide.cli.failures import told
     from reactorcide.cli.local import database_of
     from reactorcide.cli.logging import configure_logging
+    from reactorcide.cli.looping import end_with_what_is_left, run_in_loop
     from reactorcide.cli.working import Asked, import_handlers, work_until_stopped
     from reactorcide.worker.handler_log import keep_in_job_log
     from reactorcide.worker.runners import WallSettings
@@ -96,4 +106,6 @@ def worker(
     configure_logging(settings, keep_in_job_log)
     import_handlers(handlers)
     with told(), database_of(settings) as uri:
-        uvloop.run(work_until_stopped(settings, uri, asked))
+        is_clean = run_in_loop(work_until_stopped(settings, uri, asked))
+    if not is_clean:
+        end_with_what_is_left()

@@ -118,7 +118,7 @@ def decide(  # noqa: PLR0911  one case per command
             _hold(state, attempt)
             return () if state.status is Status.RUNNING else (_started(attempt),)
         case FinishAttempt():
-            _hold(state, command.attempt)
+            _hold(state, command.attempt, command.worker_id)
             return (_finish(state, command),)
         case ExpireLease():
             return _expire(state, command)
@@ -296,8 +296,8 @@ def _holds(state: JobState, attempt: int) -> bool:
     return attempt == state.attempt and state.status in HELD
 
 
-def _hold(state: JobState, attempt: int) -> None:
-    if not _holds(state, attempt):
+def _hold(state: JobState, attempt: int, worker_id: UUID | None = None) -> None:
+    if not _holds(state, attempt) or worker_id not in {None, state.worker_id}:
         raise NotLeaseHolder(attempt, state.attempt, state.status)
 
 

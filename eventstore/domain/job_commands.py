@@ -100,6 +100,8 @@ class FinishAttempt:
     now: datetime
     jitter: float
     """-1 … 1: where within ±10 % the wait before a retry lies."""
+    worker_id: UUID | None = None
+    """Who ran the attempt, where somebody else says how it ended; None: whoever says it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Handlers as a service would have them, for the tests; some misbehave."""
 
 import asyncio
+import contextlib
 import functools
 import logging
 import sys
@@ -158,6 +159,20 @@ async def deaf(_args: Any) -> None:
         await asyncio.get_running_loop().create_future()
     finally:
         CALLED.append("cancelled again")
+
+
+@handler("test.short")
+async def short(_args: Any) -> None:
+    """Take a moment."""
+    await asyncio.sleep(0.1)
+
+
+@handler("test.undying")
+async def undying(_args: Any) -> None:
+    """Hold back every cancellation, until it is told to go."""
+    while not GO.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.05)
 
 
 @handler("test.raise_base")

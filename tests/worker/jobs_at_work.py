@@ -167,7 +167,10 @@ def call_of(handler: str, args: JsonValue = None, **fields: Any) -> JobSubmitted
 
 def settings_for(folder: Path, **changes: Any) -> WorkerSettings:
     """Return settings with short waits where a test would have to wait for them."""
-    return replace(WorkerSettings("tester", folder / "workspaces", grace_seconds=1.0), **changes)
+    short = WorkerSettings(
+        "tester", folder / "workspaces", grace_seconds=1.0, spool_dir=folder / "spool"
+    )
+    return replace(short, **changes)
 
 
 @asynccontextmanager
