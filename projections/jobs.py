@@ -237,6 +237,27 @@ async def claimable(  # noqa: PLR0913, PLR0917  where to look, for whom, and how
     return [_queued(*row) for row in found]
 
 
+class Aged(NamedTuple):
+    """What has waited long: the ids before one, the retries due before a time, below a priority."""
+
+    before_id: UUID
+    below: int
+    before: datetime
+
+
+async def claimable_aged(  # noqa: PLR0913, PLR0917  as `claimable`
+    connection: Reader,
+    queues: Sequence[str],
+    labels: str,
+    limit: int,
+    aged: Aged,
+    share: Share = ALL,
+) -> list[Job]:
+    """Return what a worker may claim next of jobs that have waited long, the oldest first."""
+    found = await connection.fetch(SQL["claimable_aged"], queues, labels, limit, *aged, *share)
+    return [_queued(*row) for row in found]
+
+
 def _queued(  # noqa: PLR0913, PLR0917  the columns of a row, by position: by name takes longer
     job_id: UUID,
     version: int,

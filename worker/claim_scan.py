@@ -57,6 +57,10 @@ class ClaimScan:
             return Share()
         return Share(self._parts, self._rank % self._parts, int(now / _SALT_SECONDS))
 
+    def own_share(self, now: float) -> Share:
+        """Return a part that no other worker looks at just now, though it met nobody yet."""
+        return Share(self._alive, self._rank % self._alive, int(now / _SALT_SECONDS))
+
     def found(self, last: tuple[int, UUID] | None, now: float, seconds: float) -> None:
         """Go on after `last`; None: that was the end. `seconds` is how long the look took."""
         if self.after is None:

@@ -48,6 +48,8 @@ class WorkerSettings:
     artifact_limits: ArtifactLimits = field(default_factory=ArtifactLimits)
     artifact_seconds: float = 1800.0
     """How long the artifacts of an attempt may take to be kept."""
+    ageing_seconds: float = 60.0
+    """What waits longer gets one place in ten, however much of higher priority comes in."""
     code_version: str = "unknown"
     handlers: tuple[str, ...] = ()
     """Modules, or Python files, for `handlers.load`: their functions run jobs with a handler."""

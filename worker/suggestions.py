@@ -8,12 +8,13 @@ import contextlib
 import json
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from reactorcide.eventstore.database import Pool, database_errors
 from reactorcide.projections import jobs
-from reactorcide.projections.jobs import ALL, Job, Share
+from reactorcide.projections.jobs import ALL, Aged, Job, Share
+from reactorcide.worker.ageing import Ageing, oldest_id_since
 from reactorcide.worker.claim_scan import ClaimScan
 from reactorcide.worker.coordinator import CoordinatorUnavailable
 from reactorcide.worker.direct_errors import our_errors
@@ -31,6 +32,8 @@ class Suggestions:
         self._queues = settings.queues
         self._labels = json.dumps(dict(settings.labels))
         self._now = now
+        self._ageing = Ageing()
+        self._ageing_after = timedelta(seconds=settings.ageing_seconds)
         self._ahead: asyncio.Task[list[Job]] | None = None
         self._read_at = float("-inf")
         self._is_end = False
@@ -40,7 +43,12 @@ class Suggestions:
 
         If so, the next ones are being read when this returns.
         """
+        at = self._now()
+        if self._ageing.is_due(at.timestamp()) and (aged := await self._aged(slots, at)):
+            return aged, True
         found = await self._read_ahead(slots) or await self._look(slots)
+        if found:
+            self._ageing.served(found[-1].submitted.priority)
         has_more = not self._is_end
         now = self._now().timestamp()
         # From the top nothing is read ahead: what is being claimed still stands there.
@@ -83,6 +91,23 @@ class Suggestions:
         if len(found) < slots and not (is_from_top and share == ALL):
             self.scan.restart()
             found = await self._read_some(slots, ALL)
+        return found
+
+    async def _aged(self, slots: int, now: datetime) -> list[Job]:
+        """Read what has waited long behind what is served."""
+        before = now - self._ageing_after
+        aged = Aged(oldest_id_since(before.timestamp()), self._ageing.priority or 0, before)
+        began = time.monotonic()
+        with our_errors(), database_errors():
+            found = await jobs.claimable_aged(
+                self._read,
+                self._queues,
+                self._labels,
+                slots,
+                aged,
+                self.scan.own_share(now.timestamp()),
+            )
+        self._ageing.looked(now.timestamp(), time.monotonic() - began, has_found=bool(found))
         return found
 
     async def _read_some(self, slots: int, share: Share) -> list[Job]:
