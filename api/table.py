@@ -119,6 +119,16 @@ JOBS: Final = (
         answer=views.DiffView,
     ),
     Operation(
+        name="getJobAttempts",
+        method="GET",
+        path=f"{_JOB}/attempts",
+        summary="Show each attempt at a job: its worker, times, exit code and outcome",
+        handler=show.attempts,
+        tag="jobs",
+        scopes=_READ,
+        answer=views.AttemptListView,
+    ),
+    Operation(
         name="explainJob",
         method="GET",
         path=f"{_JOB}/explain",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from reactorcide.api.fields import Role
 from reactorcide.api.jobs.requests import Status
 from reactorcide.eventstore.domain.events import OnLostLease, SourceType
+from reactorcide.projections.attempts import Ending
 
 
 class View(BaseModel):
@@ -262,6 +263,26 @@ class ArtifactListView(View):
     """The files that one attempt of a job left, by path."""
 
     artifacts: list[ArtifactView]
+
+
+class AttemptView(View):
+    """One claim of a job, and what came of it; its log is `/logs?attempt=`."""
+
+    attempt: int
+    worker_id: UUID
+    claimed_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    outcome: Ending | None
+    exit_code: int | None
+    error: str | None
+    retry_at: datetime | None
+
+
+class AttemptListView(View):
+    """The attempts of a job, the first one first."""
+
+    attempts: list[AttemptView]
 
 
 class ReasonView(View):

@@ -1,6 +1,7 @@
 """Operations that show jobs: one, its events, a list, and why one is not running."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
@@ -27,6 +28,7 @@ from reactorcide.eventstore.domain.job import FINAL, Status
 from reactorcide.eventstore.domain.worker import WorkerStatus
 from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.projections import job_lists, jobs, workers
+from reactorcide.projections.attempts import attempts_of
 from reactorcide.projections.folding import facts_of
 from reactorcide.projections.job_lists import JobFilter
 from reactorcide.projections.jobs import Job
@@ -102,6 +104,13 @@ async def events(call: Call[None, None]) -> Response:
     job = await visible_job(call)
     recorded = await store.read_stream(call.services.pool, job.job_id)
     return json_answer({"events": [render_event(one) for one in recorded]})
+
+
+async def attempts(call: Call[None, None]) -> Response:
+    """Show the attempts of a job, the first one first."""
+    job = await visible_job(call)
+    recorded = await store.read_stream(call.services.pool, job.job_id)
+    return json_answer({"attempts": [asdict(one) for one in attempts_of(recorded)]})
 
 
 async def explain(call: Call[None, None]) -> Response:

@@ -21,6 +21,16 @@ COLUMNS: Final = (
     "created_at",
 )
 EVENT_COLUMNS: Final = ("version", "recorded_at", "type", "actor", "data")
+ATTEMPT_COLUMNS: Final = (
+    "attempt",
+    "worker_id",
+    "claimed_at",
+    "started_at",
+    "ended_at",
+    "outcome",
+    "exit_code",
+    "error",
+)
 FINAL: Final = frozenset({"completed", "failed", "cancelled", "timeout"})
 
 _WATCH_SECONDS: Final = 0.5
@@ -108,6 +118,15 @@ def delete(client: Client, job: str) -> None:
 def events(client: Client, job: str, output: str) -> None:
     """Show what happened to JOB: when, and who caused it."""
     show_events(output, client.get(f"{_path(job)}/events"))
+
+
+@jobs.command()
+@click.argument("job")
+@output_option
+@client_command
+def attempts(client: Client, job: str, output: str) -> None:
+    """Show each attempt at JOB: its worker, times, exit code and outcome."""
+    show_list(output, client.get(f"{_path(job)}/attempts"), "attempts", ATTEMPT_COLUMNS)
 
 
 @jobs.command()

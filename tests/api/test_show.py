@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from reactorcide.api.services import Services
-from reactorcide.api.views import EventListView, ExplainView, JobListView
+from reactorcide.api.views import AttemptListView, EventListView, ExplainView, JobListView
 from reactorcide.eventstore.domain.events import WorkerRegistered
-from reactorcide.eventstore.domain.job import Failed
+from reactorcide.eventstore.domain.job import ExpireLease, Failed, Released
 from reactorcide.eventstore.domain.worker import WORKER, RegisterWorker
 from reactorcide.eventstore.handle import TransactionDoor, handle_new
 from reactorcide.eventstore.ids import new_id
@@ -41,6 +41,31 @@ async def test_a_job_as_one_has_it_is_304(services: Services, user: Client) -> N
     answer = await user.get(path, headers={"If-None-Match": tag})
     assert answer.status_code == 200
     assert answer.headers["etag"] != tag
+
+
+async def test_every_attempt_is_shown(services: Services, user: Client) -> None:
+    """With its own worker, times, exit code and outcome; the last one while it still runs."""
+    made = await submit(user, max_attempts=3, retry_backoff_seconds=0)
+    path, job_id = f"/api/v1/jobs/{made['job_id']}/attempts", made["job_id"]
+    assert (await user.get(path)).json() == {"attempts": []}
+    await work.start(services, job_id)
+    await work.finish(services, job_id, Failed(3, "exit code 3"))
+    await work.start(services, job_id, 2)
+    await work.finish(services, job_id, Released("the worker stops"), 2)
+    await work.start(services, job_id, 3)
+    await work.command(services, job_id, ExpireLease(3, datetime.now(UTC)))
+    await work.start(services, job_id, 4)
+    answer = await user.get(path)
+    AttemptListView.model_validate_json(answer.content)
+    first, second, third, fourth = answer.json()["attempts"]
+    assert (first["outcome"], first["exit_code"], first["error"]) == ("failed", 3, "exit code 3")
+    assert first["claimed_at"] <= first["started_at"] <= first["ended_at"]
+    assert first["retry_at"] is not None
+    assert (second["outcome"], second["error"]) == ("released", "the worker stops")
+    assert (third["outcome"], third["exit_code"]) == ("lost", None)
+    assert (fourth["attempt"], fourth["outcome"], fourth["ended_at"]) == (4, None, None)
+    workers = {one["worker_id"] for one in answer.json()["attempts"]}
+    assert len(workers) == 4
 
 
 async def test_head_is_get_without_a_body(user: Client) -> None:

@@ -1,0 +1,171 @@
+"""What chaos breaks: a server and worker processes, with what is done to them, by seed.
+
+It starts them, hurts them and starts them again. It judges nothing.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from reactorcide.benchmarks.servers import command, environment
+from reactorcide.cli.embedded import SETTINGS, EmbeddedPostgres
+from reactorcide.cli.postmaster import running_postmaster
+
+_END_SECONDS: Final = 60.0
+_TEND_SECONDS: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much there is, and how often what happens. Times in seconds; 0: never."""
+
+    jobs: int
+    workers: int
+    slots: int
+    seconds: float
+    """Faults end after so long at the latest."""
+    lease: int
+    kill_every: float
+    restart_every: float
+    stop_every: float
+    seed: int
+
+
+def tell(text: str) -> None:
+    """Say how far it is."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stderr.flush()
+
+
+@dataclass(slots=True)
+class Fleet:
+    """The workers, and the server that they share."""
+
+    plan: Plan
+    home: Path
+    uri: str = ""
+    kills: int = 0
+    restarts: int = 0
+    stops: int = 0
+    felled: set[int] = field(default_factory=set)
+    """Process ids of workers that were killed or stopped."""
+    _workers: list["subprocess.Popen[bytes] | None"] = field(default_factory=list)
+    _stopped: set[int] = field(default_factory=set)
+    _server: EmbeddedPostgres | None = None
+
+    def start(self) -> None:
+        """Start the server."""
+        settings = {**SETTINGS, "max_connections": "300"}
+        self._server = EmbeddedPostgres(self.home / "server", None, settings)
+        self.uri = self._server.start()
+
+    def start_workers(self) -> None:
+        """Start all workers; those that run are left alone."""
+        self._workers = self._workers or [None] * self.plan.workers
+        for number, worker in enumerate(self._workers):
+            if worker is None or worker.poll() is not None:
+                self._workers[number] = self._start_worker(number)
+
+    async def tend(self) -> None:
+        """Start again what ended by itself, as an init system would: its server was away."""
+        while True:
+            self.start_workers()
+            await asyncio.sleep(_TEND_SECONDS)
+
+    def _start_worker(self, number: int) -> "subprocess.Popen[bytes]":
+        home = self.home / f"worker-{number}"
+        home.mkdir(exist_ok=True)
+        env = environment(self.uri, str(home), REACTORCIDE_LEASE_SECONDS=str(self.plan.lease))
+        words = command(
+            "worker", "--name", f"chaos-{number}", "--concurrency", str(self.plan.slots)
+        )
+        with (home / "log").open("ab") as log:
+            return subprocess.Popen(  # noqa: S603  our own words
+                words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def kill_worker(self, dice: Random) -> None:
+        """Kill one with -9, and start another in its place."""
+        number = dice.randrange(self.plan.workers)
+        worker = self._workers[number]
+        if worker is None or worker.pid in self._stopped:
+            return
+        if worker.poll() is None:
+            self.kills += 1
+            self.felled.add(worker.pid)
+            worker.kill()
+            worker.wait()
+        self._workers[number] = self._start_worker(number)
+
+    async def stop_worker(self, dice: Random) -> None:
+        """Stop one with SIGSTOP for two leases."""
+        worker = self._workers[dice.randrange(self.plan.workers)]
+        if worker is None or worker.poll() is not None or worker.pid in self._stopped:
+            return
+        self.stops += 1
+        self.felled.add(worker.pid)
+        self._stopped.add(worker.pid)
+        os.kill(worker.pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(2 * self.plan.lease)
+        finally:
+            os.kill(worker.pid, signal.SIGCONT)
+            self._stopped.discard(worker.pid)
+
+    def restart_server(self) -> None:
+        """Stop the server as `pg_ctl stop -m immediate` does, and start it again."""
+        assert self._server is not None  # noqa: S101  it was started
+        running = running_postmaster(self._server.data)
+        if running is not None:
+            os.kill(running.pid, signal.SIGQUIT)
+            while running_postmaster(self._server.data) is not None:
+                time.sleep(0.02)
+        self._server.start()
+        self.restarts += 1
+
+    def end_workers(self) -> list[int]:
+        """Tell all workers to end; return their exit codes."""
+        workers = [worker for worker in self._workers if worker is not None]
+        for worker in workers:
+            worker.terminate()
+        try:
+            return [worker.wait(_END_SECONDS) for worker in workers]
+        finally:
+            for worker in workers:
+                worker.kill()
+
+    def end(self) -> None:
+        """End all that is left."""
+        for worker in self._workers:
+            if worker is not None and worker.poll() is None:
+                worker.kill()
+                worker.wait()
+        if self._server is not None:
+            self._server.stop()
+
+
+async def rage(fleet: Fleet, dice: Random, is_over: Callable[[], bool]) -> None:
+    """Do what the plan says, by the clock, until it is over; nothing is stopped any more then."""
+    plan, began = fleet.plan, time.monotonic()
+    paces = {"kill": plan.kill_every, "restart": plan.restart_every, "stop": plan.stop_every}
+    due = {what: began + pace for what, pace in paces.items() if pace}
+    async with asyncio.TaskGroup() as stops:
+        while due and not is_over() and time.monotonic() - began < plan.seconds:
+            what = min(due, key=due.__getitem__)
+            await asyncio.sleep(max(due[what] - time.monotonic(), 0))
+            due[what] += paces[what]
+            match what:
+                case "kill":
+                    fleet.kill_worker(dice)
+                case "restart":
+                    await asyncio.to_thread(fleet.restart_server)
+                case _:
+                    stops.create_task(fleet.stop_worker(dice))
