@@ -51,7 +51,7 @@ bench-peers: $(VENV)/.runtime ## measure beside other queues, which it installs 
 	@$(BIN)/python -m reactorcide.benchmarks.peers
 
 chaos: $(VENV)/.runtime ## kill, stop and cut off workers and server under 10,000 commands; exit 1 if anything was lost
-	@$(BIN)/python -m reactorcide.benchmarks.chaos --jobs 10000 --workers 8 --slots 4 --orphans-allowed
+	@$(BIN)/python -m reactorcide.benchmarks.chaos --jobs 10000 --workers 8 --slots 4
 
 cuts: $(VENV)/.runtime ## cut off the listeners 200 times amid bursts; exit 1 if anything was missed
 	@$(BIN)/python -m reactorcide.benchmarks.cuts --cuts 200

@@ -86,7 +86,8 @@ WITH RECURSIVE classes (queue_name, priority) AS ( -- from the lowest up, an ind
 )
 SELECT
     j.job_id, j.version, j.attempt, j.failures, j.lost_leases, j.available_at, j.exit_code,
-    j.last_error, j.created_at, j.updated_at, e.position, e.schema_version, e.data::text AS data
+    j.last_error, j.created_at, j.updated_at, e.position, e.schema_version,
+    (e.data - 'args')::text AS data, (e.data -> 'args')::text AS args
 FROM (
     SELECT found.* FROM (
         SELECT r.* FROM classes AS c

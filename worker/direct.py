@@ -208,7 +208,7 @@ class DirectCoordinator:
         """Record an outcome if the worker that ran the attempt still holds it."""
         command = replace(self._finishing(report), worker_id=worker_id)
         state = await self._command(report.key.job_id, command)
-        self._held.pop(report.key.job_id, None)
+        self._holdings.forget((report.key.job_id,))
         self._ring_ended([state])
 
     def _finishing(self, report: Report) -> FinishAttempt:

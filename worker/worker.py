@@ -109,9 +109,7 @@ class Worker:
             with LoopWatch(), self._tools.workspaces.held(), self._beats() as beats:
                 async with self._handlings, asyncio.TaskGroup() as tasks:
                     control = tasks.create_task(self._obey_at_once(beats), name="control")
-                    sender = SpoolSender(
-                        self._spool, self._coordinator, self._running.__contains__
-                    )
+                    sender = SpoolSender(self._spool, self._coordinator, self._running.__contains__)
                     spool = tasks.create_task(sender.send_forever(), name="spool")
                     await self._claim_until(stop, tasks)
                     log.info("worker_draining", running=len(self._running))
@@ -315,10 +313,10 @@ class Worker:
 
         Commands are killed, and a report that is not taken ends with its lease.
         """
-        patient_until = monotonic() + _STUCK_SECONDS
+        patient_until = boot_seconds() + _STUCK_SECONDS
         while not ended.done():
             await asyncio.wait({ended}, timeout=_STUCK_SECONDS / 10)
-            if monotonic() > patient_until and all(map(_is_stuck, self._running.values())):
+            if boot_seconds() > patient_until and all(map(_is_stuck, self._running.values())):
                 return
 
     async def _give_back_stuck(self) -> None:
