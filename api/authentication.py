@@ -67,13 +67,20 @@ class Authenticator:
 
     async def still_holds(self, caller: Caller) -> bool:
         """Tell whether the token that a caller came with holds by now."""
-        token_hash = caller.token_hash
-        return (self._believed(token_hash) or await self._asked(token_hash)) is not None
+        return await self._now(caller) is not None
+
+    async def is_unchanged(self, caller: Caller) -> bool:
+        """Tell whether the token holds by now, and opens what it did when the caller came."""
+        return await self._now(caller) == caller
 
     def forget(self) -> None:
         """Believe nothing any more: somebody's rights have changed."""
         self._known.clear()
         self._asking.clear()
+
+    async def _now(self, caller: Caller) -> Caller | None:
+        token_hash = caller.token_hash
+        return self._believed(token_hash) or await self._asked(token_hash)
 
     def _believed(self, token_hash: str) -> Caller | None:
         caller, until = self._known.get(token_hash, _UNKNOWN)

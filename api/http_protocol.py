@@ -1,7 +1,8 @@
 """HTTP/1.1 with a guard at the door: a request comes soon, its head is small, or the line is cut.
 
-uvicorn itself waits for ever for the first head and for every body, and takes a head of any
-size. What it cannot read is refused in the shape of all other errors.
+uvicorn itself waits for ever for the first head, for every body and for whoever takes nothing of
+its answer, and takes a head of any size. What it cannot read is refused in the shape of all other
+errors.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from reactorcide.api.errors import Problem, malformed_request, request_timeout, 
 from reactorcide.eventstore.ids import new_id
 
 MAX_HEAD_BYTES: Final = 64 * 1024
+_LAST_SECONDS: Final = 0.5
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -22,6 +24,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     head_seconds = 10.0
     body_seconds = 30.0
+    stalled_seconds = 30.0
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._awaits_head = True
         self._body_timer: asyncio.TimerHandle | None = None
         self._awaits_body = False
+        self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a head."""
@@ -46,6 +50,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Expect nothing more."""
         self._head_is_here()
         self._body_is_here()
+        self._stall_is_over()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -73,6 +78,22 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body_is_here()
         self._head_bytes = 0
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """Give a client that takes nothing some time."""
+        super().pause_writing()
+        self._await_taking(self.stalled_seconds)
+
+    def resume_writing(self) -> None:
+        """Expect it to go on."""
+        self._stall_is_over()
+        super().resume_writing()
+
+    def shutdown(self) -> None:
+        """Let no client that takes nothing hold up the end."""
+        if self._stall_timer is not None:
+            self._await_taking(min(self.stalled_seconds, _LAST_SECONDS))
+        super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP."""
@@ -113,6 +134,23 @@ class GuardedProtocol(HttpToolsProtocol):
         cycle.disconnected = True
         cycle.message_event.set()
         self._refuse(request_timeout(self.body_seconds))
+
+    def _await_taking(self, seconds: float) -> None:
+        """Cut the line unless the client takes something in time, and so on until it has all."""
+        self._stall_is_over()
+        unsent = self.transport.get_write_buffer_size()
+        self._stall_timer = self.loop.call_later(seconds, self._look_at_taking, seconds, unsent)
+
+    def _look_at_taking(self, seconds: float, unsent: int) -> None:
+        if self.transport.get_write_buffer_size() < unsent:
+            self._await_taking(seconds)
+        else:
+            self.transport.abort()
+
+    def _stall_is_over(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def _refuse(self, problem: Problem) -> None:
         """Answer and close: what follows on this line cannot be understood."""

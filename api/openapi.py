@@ -142,10 +142,10 @@ def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def _responses(row: Operation, schemas: Mapping[object, dict[str, Any]]) -> dict[str, Any]:
     good: dict[str, Any] = {"description": row.summary}
-    if row.answer is not None:
-        good["content"] = {"application/json": {"schema": schemas[row.answer]}}
-    elif row.status != HTTPStatus.NO_CONTENT:
+    if row.status != HTTPStatus.NO_CONTENT:
         good["content"] = {media_type: {"schema": {}} for media_type in row.media_types}
+    if row.answer is not None:
+        good["content"] |= {"application/json": {"schema": schemas[row.answer]}}
     responses = {str(int(row.status)): good}
     for status, text in (row.also or {}).items():
         other = {"description": text}

@@ -16,7 +16,11 @@ class ApiServer(uvicorn.Server):
 
     def __init__(self, services: Services, grace_seconds: int = 10) -> None:
         settings = services.settings
-        limits = {"head_seconds": settings.head_seconds, "body_seconds": settings.body_seconds}
+        limits = {
+            "head_seconds": settings.head_seconds,
+            "body_seconds": settings.body_seconds,
+            "stalled_seconds": settings.stalled_seconds,
+        }
         protocol = type("Protocol", (GuardedProtocol,), limits)
         super().__init__(
             uvicorn.Config(
@@ -36,6 +40,7 @@ class ApiServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new requests, end the streams, let the others be answered."""
         self._services.feed.close()
+        self._services.events.close()
         await super().shutdown(sockets)
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from reactorcide.api.authentication import Authenticator
+from reactorcide.api.events.watcher import Watcher
 from reactorcide.api.feed import Feed
 from reactorcide.api.limits import Limiter, Window
 from reactorcide.api.metrics import Metrics
@@ -41,6 +42,7 @@ class Services:
     objects: ObjectStore
     """Where artifacts lie, and logs that have ended."""
     logs: Logs
+    events: Watcher
 
     def announce_rights(self) -> None:
         """Make a committed change of rights be felt at once: here, and by open streams."""
@@ -67,6 +69,7 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
         await stack.enter_async_context(ObjectUpkeep(pool, objects, is_reader=True))
         authenticator = Authenticator(pool, Window("failures", settings.failures_limit), uses)
         feed = await stack.enter_async_context(Feed(pool, doorbell, authenticator))
+        events = await stack.enter_async_context(Watcher(pool, doorbell, authenticator))
         rate = settings.rate_limit
         yield Services(
             settings=settings,
@@ -80,4 +83,5 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
             feed=feed,
             objects=objects,
             logs=Logs(pool, objects),
+            events=events,
         )

@@ -27,6 +27,10 @@ class ApiSettings:
     body_seconds: float = 30
     heartbeat_seconds: float = 15
     """Between signs of life on a stream that has nothing to say."""
+    stream_buffer_bytes: int = 4 * 1024 * 1024
+    """What is kept for a client that reads a stream of events too slowly."""
+    stalled_seconds: float = 30
+    """After so long a client that takes nothing of its answer is cut off."""
     pool_size: int = 10
     object_store_url: str = "memory://"
     """Where logs and artifacts are kept."""

@@ -5,8 +5,9 @@ from typing import Final
 
 from reactorcide.api import docs, health, queues, tokens, users, views
 from reactorcide.api.differences import DiffQuery
+from reactorcide.api.events import stream
+from reactorcide.api.events.stream import EVENT_STREAM
 from reactorcide.api.jobs import artifacts, command, logs, show, submit
-from reactorcide.api.jobs.follow import EVENT_STREAM
 from reactorcide.api.jobs.requests import BatchRequest, JobListQuery, JobRequest
 from reactorcide.api.moments import AtQuery
 from reactorcide.api.operations import Operation
@@ -22,6 +23,7 @@ _WRITE: Final = ("jobs:write",)
 _LOGS: Final = ("logs:read",)
 _ARTIFACTS: Final = ("artifacts:read",)
 _QUEUES: Final = ("queues:manage", "jobs:read")
+_EVENTS: Final = ("jobs:read", "audit:read")
 _USERS: Final = ("users:manage",)
 _SEE_USERS: Final = ("users:manage", "audit:read")
 _TOKENS: Final = ("tokens:manage",)
@@ -30,6 +32,10 @@ _SEE_TOKENS: Final = ("tokens:manage", "audit:read")
 _KEY: Final = {
     "Idempotency-Key": "1 to 255 printable ASCII characters: the same key and body within 24 "
     "hours get the first answer again."
+}
+
+_LAST_EVENT_ID: Final = {
+    "Last-Event-ID": "The id of the last event seen: the stream goes on behind it."
 }
 
 JOBS: Final = (
@@ -101,11 +107,13 @@ JOBS: Final = (
         name="getJobEvents",
         method="GET",
         path=f"{_JOB}/events",
-        summary="Show what happened to a job, oldest first",
+        summary="Show what happened to a job, oldest first; followed to its end as an event stream",
         handler=show.events,
         tag="jobs",
         scopes=_READ,
+        headers=_LAST_EVENT_ID,
         answer=views.EventListView,
+        media_types=("application/json", EVENT_STREAM),
     ),
     Operation(
         name="diffJob",
@@ -193,10 +201,7 @@ JOBS: Final = (
         tag="jobs",
         scopes=_LOGS,
         query=logs.LogQuery,
-        headers={
-            "Range": "bytes=first-last of the text.",
-            "Last-Event-ID": "The id of the last event seen: the stream goes on behind it.",
-        },
+        headers={"Range": "bytes=first-last of the text.", **_LAST_EVENT_ID},
         also={HTTPStatus.PARTIAL_CONTENT: "The range that was asked for"},
         media_types=("text/plain", logs.NDJSON, EVENT_STREAM),
         errors=("range_not_satisfiable",),
@@ -246,6 +251,21 @@ QUEUES: Final = (
         scopes=_QUEUES,
         query=queues.QueueListQuery,
         answer=views.QueueListView,
+    ),
+)
+
+EVENTS: Final = (
+    Operation(
+        name="streamEvents",
+        method="GET",
+        path=f"{_V1}/events/stream",
+        summary="Follow all that happens, as far as the caller may see it",
+        handler=stream.stream,
+        tag="events",
+        scopes=_EVENTS,
+        query=stream.StreamQuery,
+        headers=_LAST_EVENT_ID,
+        media_types=(EVENT_STREAM,),
     ),
 )
 
@@ -471,4 +491,4 @@ OPEN: Final = (
     ),
 )
 
-OPERATIONS: Final = (*JOBS, *QUEUES, *ACCOUNTS, *OPEN)
+OPERATIONS: Final = (*JOBS, *QUEUES, *EVENTS, *ACCOUNTS, *OPEN)

@@ -11,6 +11,8 @@ from starlette.responses import Response
 from reactorcide.api.call import Call, json_answer
 from reactorcide.api.differences import DiffQuery, diff_answer
 from reactorcide.api.errors import forbidden, not_found
+from reactorcide.api.events.of_job import follow_job
+from reactorcide.api.events.stream import EVENT_STREAM
 from reactorcide.api.jobs.render import (
     NO_KEYS,
     etag_of,
@@ -100,8 +102,10 @@ async def list_jobs(call: Call[None, JobListQuery]) -> Response:
 
 
 async def events(call: Call[None, None]) -> Response:
-    """Show the events of a job, oldest first."""
+    """Show the events of a job, oldest first; followed to its end as an event stream."""
     job = await visible_job(call)
+    if EVENT_STREAM in call.request.headers.get("accept", ""):
+        return await follow_job(call, job)
     recorded = await store.read_stream(call.services.pool, job.job_id)
     return json_answer({"events": [render_event(one) for one in recorded]})
 

@@ -1,0 +1,47 @@
+"""Open streams of events, read one by one, for tests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from reactorcide.tests.api.conftest import Client
+from reactorcide.tests.api.test_follow import Event, Stream, parsed
+
+PATH = "/api/v1/events/stream"
+
+
+@asynccontextmanager
+async def streamed(
+    client: Client, path: str = PATH, *, after: int | None = None, last_id: str | None = None
+) -> AsyncIterator[Stream]:
+    """Open a stream of events."""
+    headers = {"Accept": "text/event-stream"}
+    if last_id is not None:
+        headers["Last-Event-ID"] = last_id
+    query = {} if after is None else {"after": after}
+    async with client.stream("GET", path, params=query, headers=headers) as answer:
+        assert answer.status_code == 200, await answer.aread()
+        yield Stream(answer, parsed(answer))
+
+
+async def durable(stream: Stream, count: int) -> list[Event]:
+    """Return the next so many events that have an id."""
+    found: list[Event] = []
+    while len(found) < count:
+        event = await stream.next()
+        if event.id is not None:
+            found.append(event)
+    return found
+
+
+async def all_until(stream: Stream, position: int) -> list[dict[str, Any]]:
+    """Return the data of all events, until a heartbeat says that they are all up to there."""
+    found: list[dict[str, Any]] = []
+    async with asyncio.timeout(10):
+        while True:
+            event = await stream.next()
+            if event.id is not None:
+                found.append(event.data)
+            elif event.type == "heartbeat" and event.data["position"] >= position:
+                return found

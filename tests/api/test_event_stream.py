@@ -1,0 +1,394 @@
+"""The stream of all events: order, resuming, who sees what, and how a stream ends."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from reactorcide.api.services import Services, open_services
+from reactorcide.api.settings import ApiSettings
+from reactorcide.eventstore import store
+from reactorcide.eventstore.domain.worker import WORKER, RegisterWorker
+from reactorcide.eventstore.handle import TransactionDoor, handle_new
+from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.record import SYSTEM
+from reactorcide.projections import workers
+from reactorcide.tests.api import work
+from reactorcide.tests.api.conftest import Client, token_for
+from reactorcide.tests.api.serving import serving
+from reactorcide.tests.api.streaming import PATH, all_until, durable, streamed
+from reactorcide.tests.api.test_errors import problem
+from reactorcide.tests.api.test_submit import submit
+from reactorcide.tests.eventstore.domain.samples import WORKER_REGISTERED
+
+
+@pytest.fixture
+def settings(database_uri: str) -> ApiSettings:
+    """Signs of life come soon: they say up to where all has been told."""
+    return ApiSettings(
+        database_uri=database_uri, secret_key=bytes(32), pool_size=5, heartbeat_seconds=0.05
+    )
+
+
+@pytest.fixture
+async def url(services: Services) -> AsyncIterator[str]:
+    """A real server."""
+    async with serving(services) as address:
+        yield address
+
+
+@asynccontextmanager
+async def live(
+    services: Services, url: str, name: str, *roles: str, scopes: tuple[str, ...] | None = None
+) -> AsyncIterator[Client]:
+    """A client of a real server."""
+    token, _ = await token_for(services, name, *roles, scopes=scopes)
+    async with Client(base_url=url, headers={"Authorization": f"Bearer {token}"}) as client:
+        yield client
+
+
+async def latest(services: Services) -> int:
+    """Return the log's last position."""
+    return (await store.present(services.pool))[0]
+
+
+async def events_of(client: Client, job_id: str) -> list[dict[str, Any]]:
+    """Return a job's events as its list has them."""
+    found: list[dict[str, Any]] = (await client.get(f"/api/v1/jobs/{job_id}/events")).json()[
+        "events"
+    ]
+    return found
+
+
+async def test_what_happens_is_told_as_it_happens(services: Services, url: str) -> None:
+    """In order, with its position as id and its type as event, exactly as the job's list has it."""
+    async with live(services, url, "una") as una, streamed(una) as stream:
+        assert stream.answer.headers["content-type"].startswith("text/event-stream")
+        assert stream.answer.headers["cache-control"] == "no-store"
+        job_id = (await submit(una))["job_id"]
+        first = await durable(stream, 2)
+        await work.run(services, job_id)
+        told = first + await durable(stream, 3)
+        assert [event.data for event in told] == await events_of(una, job_id)
+        assert [event.id for event in told] == [str(event.data["position"]) for event in told]
+        assert [event.type for event in told] == [event.data["type"] for event in told]
+
+
+async def test_a_stream_goes_on_right_behind_the_last_event(services: Services, url: str) -> None:
+    """Wherever it broke; Last-Event-ID counts before `after`, and 0 is the beginning."""
+    async with live(services, url, "una") as una:
+        job_id = (await submit(una))["job_id"]
+        await work.run(services, job_id)
+        ids = [event["position"] for event in await events_of(una, job_id)]
+        end = await latest(services)
+        for nth, position in enumerate(ids):
+            async with streamed(una, after=0, last_id=str(position)) as stream:
+                rest = await all_until(stream, end)
+            assert [event["position"] for event in rest] == ids[nth + 1 :]
+            async with streamed(una, after=position) as stream:
+                assert await all_until(stream, end) == rest
+        async with streamed(una, after=0) as stream:
+            whole = [event["position"] for event in await all_until(stream, end)]
+        assert whole[-5:] == ids
+        async with streamed(una) as stream:
+            assert await all_until(stream, end) == []
+
+
+@pytest.mark.parametrize("given", ["", "-1", "1.5", "x", "9" * 19, "9" * 18, "²"])
+async def test_a_position_that_is_none_or_to_come_is_422(user: Client, given: str) -> None:
+    """In the query and in the header alike."""
+    refused = problem(await user.get(PATH, params={"after": given}), 422, "invalid_input")
+    assert refused["errors"][0]["pointer"] == "/after"
+    if given.isascii():
+        problem(await user.get(PATH, headers={"Last-Event-ID": given}), 422, "invalid_input")
+
+
+async def registered_worker(services: Services) -> str:
+    """Return the id of a new worker."""
+    worker_id = new_id()
+    async with services.pool.acquire() as connection:
+        door = TransactionDoor(connection, workers.rows)
+        await handle_new(door, WORKER, worker_id, RegisterWorker(WORKER_REGISTERED), SYSTEM)
+    return str(worker_id)
+
+
+@pytest.mark.parametrize(
+    ("who", "scopes", "sees"),
+    [
+        ("user", None, "own job, own token, self"),
+        ("user", ("jobs:read",), "own job, self"),
+        ("user", ("jobs:read", "tokens:manage"), "own job, own token, self"),
+        ("operator", None, "own job, other job, worker, own token, self"),
+        ("operator", ("jobs:read",), "own job, other job, worker, self"),
+        ("user auditor", None, "everything"),
+        ("user auditor", ("jobs:read",), "own job, other job, self"),
+        ("admin", None, "everything"),
+        ("admin", ("audit:read",), "everything"),
+        ("admin", ("jobs:read",), "own job, other job, worker, self"),
+    ],
+)
+async def test_each_sees_what_is_its_own_to_see(
+    services: Services, url: str, who: str, scopes: tuple[str, ...] | None, sees: str
+) -> None:
+    """From the beginning and while it happens alike; a stranger's events never appear."""
+    roles = who.split()
+    async with (
+        live(services, url, "stranger") as stranger,
+        live(services, url, who, *roles, scopes=scopes) as client,
+        live(services, url, who, *roles) as owner,
+        streamed(client) as stream,
+    ):
+        began = await latest(services)
+        own, other = (await submit(owner))["job_id"], (await submit(stranger))["job_id"]
+        await work.run(services, own)
+        await work.run(services, other)
+        worker_id = await registered_worker(services)
+        _, me = await token_for(services, who)
+        _, strange = await token_for(services, "stranger")
+        services.doorbell.ring("events")
+        while_it_happens = await all_until(stream, await latest(services))
+        async with streamed(client, after=0) as late:
+            whole = await all_until(late, await latest(services))
+
+    def what(event: dict[str, Any]) -> str:
+        known = {own: "own job", other: "other job", worker_id: "worker", str(me): "self"}
+        if event["stream_type"] == "token":
+            return "own token" if event["data"]["user_id"] == str(me) else "other token"
+        if event["stream_id"] == str(strange):
+            return "other user"
+        return known[event["stream_id"]]
+
+    everything = "own job, other job, worker, own token, other token, self, other user"
+    expected = set((everything if sees == "everything" else sees).split(", "))
+    assert {what(event) for event in whole} == expected
+    assert {what(event) for event in while_it_happens} == expected - {"self", "other user"}
+    assert while_it_happens == [event for event in whole if event["position"] > began]
+
+
+async def test_the_head_alone_opens_no_stream(user: Client) -> None:
+    """A HEAD is answered at once."""
+    answer = await user.head(PATH)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+async def test_a_token_without_a_fitting_scope_is_refused(services: Services, url: str) -> None:
+    """With one that may only submit there is nothing to see."""
+    async with live(services, url, "una", scopes=("jobs:write",)) as una:
+        problem(await una.get(PATH), 403, "forbidden")
+
+
+async def test_no_secret_is_told(services: Services, url: str) -> None:
+    """Neither while it happens nor later."""
+    async with live(services, url, "ada", "admin") as ada, streamed(ada) as stream:
+        env = {"KEY": "swordfish", "PLAIN": "x"}
+        await submit(ada, job_env_vars=env, secret_env_vars=["KEY"])
+        (told, _) = await durable(stream, 2)
+        assert told.data["data"]["sealed_env_vars"] == {"KEY": "***"}
+        assert "swordfish" not in json.dumps(told.data)
+
+
+async def test_signs_of_life_have_no_id(services: Services, url: str) -> None:
+    """So that nobody resumes behind what is no event."""
+    async with live(services, url, "una") as una, streamed(una) as stream:
+        beats = [await stream.next() for _ in range(3)]
+        assert {(beat.type, beat.id) for beat in beats} == {("heartbeat", None)}
+        assert beats[0].data["position"] == await latest(services)
+
+
+async def test_revoking_a_token_ends_its_stream_within_a_second(
+    services: Services, url: str, admin: Client
+) -> None:
+    """And what happens then is not told."""
+    async with live(services, url, "una") as una, streamed(una) as stream:
+        token_id = (await una.get("/api/v1/me")).json()["token"]["token_id"]
+        await stream.next()
+        assert (await admin.delete(f"/api/v1/tokens/{token_id}")).status_code == 204
+        async with asyncio.timeout(1):
+            rest = [event async for event in stream.events]
+        assert {event.type for event in rest} <= {"heartbeat", "token.revoked"}
+
+
+async def test_another_role_ends_the_stream(services: Services, url: str, admin: Client) -> None:
+    """Who comes back sees what the new role sees."""
+    async with live(services, url, "audrey", "auditor") as audrey, streamed(audrey) as stream:
+        user_id = (await audrey.get("/api/v1/me")).json()["user"]["user_id"]
+        path = f"/api/v1/users/{user_id}/roles"
+        assert (await admin.put(path, json={"roles": ["user"]})).status_code == 200
+        async with asyncio.timeout(1):
+            assert [event async for event in stream.events]
+
+
+async def test_a_server_that_stops_ends_its_streams_at_once(services: Services) -> None:
+    """In well under a second, however many there are."""
+    clock = asyncio.get_running_loop().time
+    async with (
+        serving(services) as url,
+        live(services, url, "una") as una,
+        AsyncExitStack() as opened,
+    ):
+        streams = [await opened.enter_async_context(streamed(una)) for _ in range(5)]
+        for stream in streams:
+            await stream.next()
+        began = clock()
+        services.events.close()
+        await asyncio.gather(*(stream.rest() for stream in streams))
+        assert clock() - began < 0.5
+
+
+async def test_nothing_is_read_while_nobody_follows(services: Services, url: str) -> None:
+    """And who comes later starts at its own now."""
+    async with live(services, url, "una") as una:
+        async with streamed(una) as stream:
+            await submit(una)
+            await durable(stream, 2)
+        stood = services.events.position
+        job_id = ""
+        async with asyncio.timeout(5):
+            while services.events._is_reading.is_set():  # noqa: SLF001  no other sign of it
+                job_id = (await submit(una))["job_id"]
+        await submit(una)
+        assert services.events.position >= stood
+        async with streamed(una) as stream:
+            later = (await submit(una))["job_id"]
+            first, _ = await durable(stream, 2)
+            assert first.data["stream_id"] == later != job_id
+
+
+async def test_a_slow_reader_is_dropped_and_loses_nothing(settings: ApiSettings) -> None:
+    """It is told where to go on; what is kept for it meanwhile has a limit."""
+    async with (
+        open_services(replace(settings, stream_buffer_bytes=50_000)) as services,
+        serving(services, send_buffer_bytes=4096) as url,
+        live(services, url, "una") as una,
+        reading(url, una) as slow,
+    ):
+        jobs = [{"name": "n", "job_command": "true", "description": "d" * 4000}] * 10
+        for nth in range(1, 101):
+            answer = await una.post("/api/v1/jobs/batch", json={"jobs": jobs})
+            assert answer.status_code == 201
+            if nth > 50 and all(one.is_dropped for one in services.events._followers):  # noqa: SLF001
+                break
+        events = await slow.rest()
+        assert (events[-1]["event"], "id" in events[-1]) == ("dropped", False)
+        seen = [event["id"] for event in events if "id" in event]
+        resume_after = json.loads(events[-1]["data"])["resume_after"]
+        assert resume_after >= int(seen[-1])
+        end = await latest(services)
+        async with streamed(una, after=0) as stream:
+            whole = await all_until(stream, end)
+        async with streamed(una, after=resume_after) as stream:
+            rest = await all_until(stream, end)
+        told = [event["position"] for event in whole if event["stream_type"] == "job"]
+        assert len(told) == nth * 20
+        assert [*map(int, seen), *(event["position"] for event in rest)] == told
+        assert rest
+
+
+async def test_a_client_that_takes_nothing_is_cut_off(settings: ApiSettings) -> None:
+    """It would hold its connection for ever."""
+    async with (
+        open_services(replace(settings, stalled_seconds=1)) as services,
+        serving(services, send_buffer_bytes=4096) as url,
+        live(services, url, "una") as una,
+    ):
+        jobs = [{"name": "n", "job_command": "true", "description": "d" * 4000}] * 10
+        for _ in range(30):
+            assert (await una.post("/api/v1/jobs/batch", json={"jobs": jobs})).status_code == 201
+        async with reading(url, una, "?after=0") as slow, asyncio.timeout(10):
+            while services.events._followers:  # noqa: SLF001, ASYNC110  no other sign of it
+                await asyncio.sleep(0.01)
+            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+                await slow.rest()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A raw connection that reads when it is told to."""
+
+    reader: asyncio.StreamReader
+
+    async def rest(self) -> list[dict[str, str]]:
+        """Return all events, to the end of the answer."""
+        body = b""
+        async with asyncio.timeout(10):
+            while size := int(await self.reader.readline() or b"-1", 16):
+                if size < 0:
+                    raise ConnectionResetError
+                body += await self.reader.readexactly(size)
+                await self.reader.readexactly(2)
+        parts = body.decode().split("\n\n")
+        events = [dict(line.split(": ", 1) for line in part.split("\n")) for part in parts if part]
+        return [event for event in events if event.get("event") not in {None, "heartbeat"}]
+
+
+@asynccontextmanager
+async def reading(url: str, client: Client, query: str = "") -> AsyncIterator[Reading]:
+    """Ask for a stream, and read the head alone."""
+    host, port = url.removeprefix("http://").split(":")
+    opened = socket.socket()
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    opened.setblocking(False)  # noqa: FBT003  the only way to say it
+    await asyncio.get_running_loop().sock_connect(opened, (host, int(port)))
+    reader, writer = await asyncio.open_connection(sock=opened, limit=4096)
+    token = client.headers["authorization"]
+    head = f"GET {PATH}{query} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
+    writer.write(head.encode())
+    await reader.readuntil(b"\r\n\r\n")
+    try:
+        yield Reading(reader)
+    finally:
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def test_a_job_is_followed_from_its_first_event_to_its_last(
+    services: Services, url: str
+) -> None:
+    """What happened, then what happens; with its final event the stream ends."""
+    async with live(services, url, "una") as una:
+        job_id = (await submit(una))["job_id"]
+        path = f"/api/v1/jobs/{job_id}/events"
+        async with streamed(una, path) as stream:
+            first = await durable(stream, 2)
+            await work.run(services, job_id)
+            *rest, end = await stream.rest()
+        assert [event.data for event in first + rest] == await events_of(una, job_id)
+        assert (end.type, end.id, end.data) == (
+            "end",
+            None,
+            {"status": "completed", "exit_code": 0},
+        )
+        async with streamed(una, path, last_id=rest[1].id) as stream:
+            assert [event.id for event in await stream.rest()] == [rest[2].id, None]
+
+
+async def test_a_job_of_somebody_else_is_not_followed(services: Services, url: str) -> None:
+    """As its list is not shown; and an id that is none is refused."""
+    async with live(services, url, "una") as una, live(services, url, "stranger") as stranger:
+        job_id = (await submit(una))["job_id"]
+        path = f"/api/v1/jobs/{job_id}/events"
+        headers = {"Accept": "text/event-stream"}
+        problem(await stranger.get(path, headers=headers), 404, "not_found")
+        refused = await una.get(path, headers={**headers, "Last-Event-ID": "1-1"})
+        problem(refused, 422, "invalid_input")
+
+
+async def test_a_job_stream_ends_with_its_token(
+    services: Services, url: str, admin: Client
+) -> None:
+    """Within a second, though the job goes on."""
+    async with live(services, url, "una") as una:
+        job_id = (await submit(una))["job_id"]
+        token_id = (await una.get("/api/v1/me")).json()["token"]["token_id"]
+        async with streamed(una, f"/api/v1/jobs/{job_id}/events") as stream:
+            await durable(stream, 2)
+            assert (await admin.delete(f"/api/v1/tokens/{token_id}")).status_code == 204
+            async with asyncio.timeout(1):
+                assert [event async for event in stream.events] == []
