@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "jobs": (f"{_AT}.jobs:jobs", "List jobs, look into them, stop and repeat them."),
     "logs": (f"{_AT}.logs:logs", "Print what a job printed."),
     "artifacts": (f"{_AT}.artifacts:artifacts", "List and fetch what a job left."),
+    "events": (f"{_AT}.events:events", "Follow all that happens."),
     "queues": (f"{_AT}.queues:queues", "Count the jobs of each queue that have not ended."),
     "completion": (f"{_AT}.completion:completion", "Print the completion script of a shell."),
 }

@@ -118,6 +118,14 @@ class AsyncClient:
         """Do what `Client.events` does."""
         return await self._run(self._calls.events(job_id))
 
+    def follow_events(self, *, after: int | None = None) -> AsyncIterator[Event]:
+        """Do what `Client.follow_events` does."""
+        return self._shown(self._calls.follow_events(after))
+
+    def follow_job_events(self, job_id: JobId) -> AsyncIterator[Event]:
+        """Do what `Client.follow_job_events` does."""
+        return self._shown(self._calls.follow_job_events(job_id))
+
     async def logs(
         self,
         job_id: JobId,

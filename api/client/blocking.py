@@ -130,6 +130,18 @@ class Client:
         """Return what happened to a job, oldest first."""
         return self._run(self._calls.events(job_id))
 
+    def follow_events(self, *, after: int | None = None) -> Iterator[Event]:
+        """Yield what happens, as far as the token may see it, from now on and without end.
+
+        With `after` what stands behind that position comes first (0: from the beginning). A
+        stream that breaks is taken up where it broke: nothing is missing, nothing comes twice.
+        """
+        return self._shown(self._calls.follow_events(after))
+
+    def follow_job_events(self, job_id: JobId) -> Iterator[Event]:
+        """Yield what happened to a job, then what happens, until it has ended."""
+        return self._shown(self._calls.follow_job_events(job_id))
+
     def logs(
         self,
         job_id: JobId,

@@ -25,6 +25,7 @@ from reactorcide.api.client.models import (
     Event,
     Events,
     Frame,
+    Heartbeat,
     Job,
     JobFilter,
     JobId,
@@ -132,6 +133,24 @@ class Calls:
         """Get what happened to a job."""
         request = _asked(_path(job_id, "events"))
         return read(Events, (yield from ask(request, self.timeout_seconds))).events
+
+    def follow_events(self, after: int | None) -> Feed[Event]:
+        """Show what happens, as far as the caller may see it. Ends only with an error."""
+        query = {} if after is None else {"after": str(after)}
+        stream = EventStream(_asked("/events/stream", query, _SSE), self.timeout_seconds)
+        while True:
+            event = yield from stream.next()
+            if event.id is not None:
+                yield Show(read(Event, event.data))
+            elif event.type == "heartbeat":
+                stream.resume_after(str(read(Heartbeat, event.data).position))
+
+    def follow_job_events(self, job_id: JobId) -> Feed[Event]:
+        """Show what happened and happens to a job, until it has ended."""
+        stream = EventStream(_asked(_path(job_id, "events"), {}, _SSE), self.timeout_seconds)
+        while (event := (yield from stream.next())).type != "end":
+            if event.id is not None:
+                yield Show(read(Event, event.data))
 
     def logs(self, job_id: JobId, part: LogPart) -> Program[bytes]:
         """Get what a job printed so far."""

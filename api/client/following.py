@@ -93,9 +93,13 @@ class EventStream:
                 yield from self._read(self._parser)
         event = self._events.popleft()
         if event.id is not None:
-            headers = {**self._request.headers, "Last-Event-ID": event.id}
-            self._request = replace(self._request, headers=headers)
+            self.resume_after(event.id)
         return event
+
+    def resume_after(self, event_id: str) -> None:
+        """Go on behind this event when the stream breaks."""
+        headers = {**self._request.headers, "Last-Event-ID": event_id}
+        self._request = replace(self._request, headers=headers)
 
     def rest(self, seconds: float) -> Program[None]:
         """Pause, at most until the deadline. Raises NotEnded behind it."""

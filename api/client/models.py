@@ -211,6 +211,12 @@ class Events(Model):
     events: tuple[Event, ...]
 
 
+class Heartbeat(Model):
+    """A sign of life of a stream of events: all up to this position has come."""
+
+    position: int
+
+
 class Frame(Model):
     """A piece of a log as it travels."""
 

@@ -369,3 +369,16 @@ def test_a_newer_servers_words_do_no_harm() -> None:
         }
     )
     assert (job.status, job.has_ended) == ("paused", False)
+
+
+async def test_events_are_followed(services: Services, caller: Caller) -> None:
+    """From a position on, as the job's list has them; a job's own to its end."""
+    job_id: UUID = (await caller.call("submit", **JOB)).job_id
+    following = asyncio.create_task(caller.items("follow_job_events", job_id))
+    await work.run(services, str(job_id))
+    events: tuple[Event, ...] = await caller.call("events", job_id)
+    assert tuple(await following) == events
+    before = events[0].position - 1
+    assert tuple(await caller.items("follow_events", after=before, count=5)) == events
+    with pytest.raises(InvalidInput):
+        await caller.items("follow_events", after=10**15)

@@ -11,7 +11,17 @@ from reactorcide.cli.main import COMMANDS
 from reactorcide.tests.cli.program import COMMAND, Program
 
 HEAVY: Final = ("pydantic", "asyncpg", "starlette", "rich", "yaml", "ssl", "email", "structlog")
-CLIENTS: Final = ("run", "submit", "jobs", "logs", "queues", "token", "user", "healthcheck")
+CLIENTS: Final = (
+    "run",
+    "submit",
+    "jobs",
+    "logs",
+    "events",
+    "queues",
+    "token",
+    "user",
+    "healthcheck",
+)
 
 
 def test_help_comes_at_once(program: Program) -> None:
