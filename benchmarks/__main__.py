@@ -20,6 +20,7 @@ MEASUREMENTS: Final = (
     "submit_http",
     "claim_finish",
     "pickup",
+    "stream",
     "commands",
     "first_line",
     "rebuild",
