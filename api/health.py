@@ -11,7 +11,8 @@ from reactorcide.api.metrics import QUEUES_SHOWN
 from reactorcide.api.settings import code_version
 from reactorcide.eventstore.database import Pool
 from reactorcide.eventstore.doorbell import Doorbell
-from reactorcide.projections import queues
+from reactorcide.projections import checkpoints, queues
+from reactorcide.projections.runner import SUBSCRIPTIONS
 
 _ANSWER_SECONDS: Final = 2.0
 _METRICS: Final = "text/plain; version=1.0.0; charset=utf-8"
@@ -51,12 +52,15 @@ async def ready(call: Call[None, None]) -> Response:
 
 
 async def metrics(call: Call[None, None]) -> Response:
-    """Show the counters of this process, and how many jobs have not ended."""
+    """Show this process's counters, how many jobs have not ended, how projections follow."""
     services = call.services
     async with asyncio.timeout(_ANSWER_SECONDS):
         counts = await queues.count_largest(services.pool, QUEUES_SHOWN)
+        names = [one.name for one in SUBSCRIPTIONS]
+        standings = await checkpoints.standings(services.pool, names)
     services.metrics.set_jobs(counts)
     services.metrics.set_doorbell(is_up=services.doorbell.is_up, losses=services.doorbell.losses)
+    services.metrics.set_projections(standings)
     return Response(services.metrics.text(), media_type=_METRICS)
 
 

@@ -3,7 +3,7 @@
 Counts of jobs come from the database and are asked by whoever serves /metrics.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from prometheus_client import (
@@ -15,6 +15,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from reactorcide.projections.checkpoints import Standing
 from reactorcide.projections.queues import UNENDED
 
 QUEUES_SHOWN: Final = 200
@@ -56,7 +57,6 @@ class Metrics:
             ("queue_name", "status"),
             registry=self._registry,
         )
-
         self._doorbell_up = Gauge(
             "reactorcide_doorbell_up",
             "1 while this process hears the rings of others, 0 while it lives on looking.",
@@ -67,6 +67,20 @@ class Metrics:
             "How often this process lost the connection that it listens on.",
             registry=self._registry,
         )
+        self._lag_events = self._of_projection(
+            "lag_events", "Events that an asynchronous projection has not taken yet, at most."
+        )
+        self._lag_seconds = self._of_projection(
+            "lag_seconds", "Since when the first event that it has not taken is recorded."
+        )
+        self._followed = self._of_projection("followed", "1 while somebody runs it, else 0.")
+        self._stopped = self._of_projection(
+            "stopped", "1 while an event of a type that is not known stops it, else 0."
+        )
+
+    def _of_projection(self, name: str, meaning: str) -> Gauge:
+        name = f"reactorcide_projection_{name}"
+        return Gauge(name, meaning, ("projection",), registry=self._registry)
 
     def observe(self, operation: str, method: str, status: int, seconds: float) -> None:
         """Count one answered request."""
@@ -94,6 +108,14 @@ class Metrics:
         """Show whether the process hears rings, and how often it lost its connection."""
         self._doorbell_up.set(is_up)
         self._doorbell_losses.set(losses)
+
+    def set_projections(self, standings: Iterable[Standing]) -> None:
+        """Show how the asynchronous projections stand to the log."""
+        for one in standings:
+            self._lag_events.labels(one.name).set(one.lag_events)
+            self._lag_seconds.labels(one.name).set(one.lag_seconds)
+            self._followed.labels(one.name).set(one.is_followed)
+            self._stopped.labels(one.name).set(one.stopped_position is not None)
 
     def text(self) -> bytes:
         """Return all of it in the Prometheus text format."""

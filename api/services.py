@@ -21,6 +21,7 @@ from reactorcide.eventstore.sealing import Sealer
 from reactorcide.projections import job_rows
 from reactorcide.projections.logs import Logs
 from reactorcide.projections.object_upkeep import ObjectUpkeep
+from reactorcide.projections.runner import SUBSCRIPTIONS, Runner
 from reactorcide.projections.upkeep import Upkeep
 
 
@@ -67,6 +68,8 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
         await stack.enter_async_context(Upkeep(pool, appender, doorbell))
         objects = ObjectStore(settings.object_store_url)
         await stack.enter_async_context(ObjectUpkeep(pool, objects, is_reader=True))
+        for subscription in SUBSCRIPTIONS:
+            await stack.enter_async_context(Runner(database, doorbell, subscription))
         authenticator = Authenticator(pool, Window("failures", settings.failures_limit), uses)
         feed = await stack.enter_async_context(Feed(pool, doorbell, authenticator))
         events = await stack.enter_async_context(Watcher(pool, doorbell, authenticator))

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Final
 
-from reactorcide.api import docs, health, queues, tokens, users, views
+from reactorcide.api import audit, docs, health, queues, tokens, users, views
 from reactorcide.api.differences import DiffQuery
 from reactorcide.api.events import stream
 from reactorcide.api.events.stream import EVENT_STREAM
@@ -27,6 +27,7 @@ _EVENTS: Final = ("jobs:read", "audit:read")
 _USERS: Final = ("users:manage",)
 _SEE_USERS: Final = ("users:manage", "audit:read")
 _TOKENS: Final = ("tokens:manage",)
+_AUDIT: Final = ("audit:read",)
 _SEE_TOKENS: Final = ("tokens:manage", "audit:read")
 
 _KEY: Final = {
@@ -419,6 +420,20 @@ ACCOUNTS: Final = (
     ),
 )
 
+AUDIT: Final = (
+    Operation(
+        name="listAuditEvents",
+        method="GET",
+        path=f"{_V1}/audit/events",
+        summary="List what happened, newest first: who, what, from where (auditor, admin)",
+        handler=audit.list_events,
+        tag="audit",
+        scopes=_AUDIT,
+        query=audit.AuditQuery,
+        answer=views.AuditListView,
+    ),
+)
+
 OPEN: Final = (
     Operation(
         name="getHealth",
@@ -491,4 +506,4 @@ OPEN: Final = (
     ),
 )
 
-OPERATIONS: Final = (*JOBS, *QUEUES, *EVENTS, *ACCOUNTS, *OPEN)
+OPERATIONS: Final = (*JOBS, *QUEUES, *EVENTS, *ACCOUNTS, *AUDIT, *OPEN)

@@ -285,6 +285,12 @@ class AttemptListView(View):
     attempts: list[AttemptView]
 
 
+class AuditListView(ListView):
+    """A page of events of all streams, newest first."""
+
+    events: list[EventView]
+
+
 class ReasonView(View):
     """One thing that holds a job back."""
 

@@ -20,7 +20,10 @@ COMMANDS: Final = {
     "worker": (f"{_AT}.worker:worker", "Run jobs."),
     "migrate": (f"{_AT}.migrate:migrate", "Bring the database's schema up, down, or show it."),
     "healthcheck": (f"{_AT}.healthcheck:healthcheck", "Exit 0 when the API answers ready, else 1."),
-    "projections": (f"{_AT}.projections:projections", "List, rebuild and verify the read tables."),
+    "projections": (
+        f"{_AT}.projections:projections",
+        "Run, list, rebuild and verify the read tables.",
+    ),
     "user": (f"{_AT}.user:user", "Create users, show them, change their roles."),
     "token": (f"{_AT}.token:token", "Create tokens, show, revoke, rotate and check them."),
     "run": (f"{_AT}.run:run", "Submit a command, follow its log, exit with its outcome."),
@@ -30,6 +33,7 @@ COMMANDS: Final = {
     "artifacts": (f"{_AT}.artifacts:artifacts", "List and fetch what a job left."),
     "events": (f"{_AT}.events:events", "Follow all that happens."),
     "queues": (f"{_AT}.queues:queues", "Count the jobs of each queue that have not ended."),
+    "audit": (f"{_AT}.audit:audit", "List what happened: who, what, from where."),
     "completion": (f"{_AT}.completion:completion", "Print the completion script of a shell."),
 }
 

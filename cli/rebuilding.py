@@ -6,8 +6,9 @@ from typing import Any
 from reactorcide.cli.progress import Progress
 from reactorcide.eventstore.database import Database
 from reactorcide.migrations.schema import check_schema
-from reactorcide.projections import rebuild, replay, verify
+from reactorcide.projections import checkpoints, rebuild, replay, verify
 from reactorcide.projections.projection import REGISTRY, Projection, named
+from reactorcide.projections.runner import SUBSCRIPTIONS
 
 
 def chosen(name: str | None) -> Sequence[Projection]:
@@ -16,11 +17,13 @@ def chosen(name: str | None) -> Sequence[Projection]:
 
 
 async def list_all(uri: str) -> list[dict[str, Any]]:
-    """Return each projection with the events that make it."""
+    """Return each projection with the events that make it, and how it stands to the log."""
     await check_schema(uri)
     connection = await Database(uri).connect()
     try:
         found = [(one, *await replay.count(connection, one)) for one in REGISTRY]
+        names = [one.name for one in SUBSCRIPTIONS]
+        standings = await checkpoints.standings(connection, names)
     finally:
         await connection.close()
     return [
@@ -30,8 +33,23 @@ async def list_all(uri: str) -> list[dict[str, Any]]:
             "stream_type": one.stream_type,
             "events": events,
             "position": position,
+            "lag_events": 0,
+            "lag_seconds": 0,
+            "why": "written with the log",
         }
         for one, events, position in found
+    ] + [
+        {
+            "name": one.name,
+            "kind": "async",
+            "stream_type": None,
+            "events": sum(events for _, events, _ in found),
+            "position": one.position,
+            "lag_events": one.lag_events,
+            "lag_seconds": round(one.lag_seconds, 3),
+            "why": one.why,
+        }
+        for one in standings
     ]
 
 

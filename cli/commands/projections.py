@@ -1,4 +1,4 @@
-"""`reactorcide projections`: list, rebuild and verify the read tables."""
+"""`reactorcide projections`: run, list, rebuild and verify the read tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -6,24 +6,57 @@ from typing import Any, Final
 import click
 
 from reactorcide.cli import exits
+from reactorcide.cli.early_signals import end_on_signals
 from reactorcide.cli.options import database_options, output_option, read_settings
 from reactorcide.cli.output import note, show_list
 
-COLUMNS: Final = ("name", "kind", "stream_type", "events", "position")
+COLUMNS: Final = (
+    "name",
+    "kind",
+    "stream_type",
+    "events",
+    "position",
+    "lag_events",
+    "lag_seconds",
+    "why",
+)
 REBUILT_COLUMNS: Final = ("name", "rows", "events", "position", "differed", "seconds", "digest")
 VERIFIED_COLUMNS: Final = ("name", "rows", "events", "position", "is_equal", "seconds", "digest")
 
 
 @click.group()
 def projections() -> None:
-    """List, rebuild and verify the read tables, all of which are folds of the log."""
+    """Run, list, rebuild and verify the read tables, all of which are folds of the log."""
+
+
+@projections.command("run")
+@database_options
+def run_projections(**flags: str | None) -> None:
+    """Follow the log with the asynchronous ones until SIGTERM or SIGINT, then exit 0.
+
+    One runner of each is at work; all others, here and in each API process, stand by.
+    """
+    settings = read_settings(**flags)
+
+    end_on_signals()
+
+    import uvloop
+
+    from reactorcide.cli.failures import told
+    from reactorcide.cli.local import database_of
+    from reactorcide.cli.logging import configure_logging
+    from reactorcide.cli.projecting import project_until_stopped
+
+    configure_logging(settings)
+    with told(), database_of(settings) as uri:
+        uvloop.run(project_until_stopped(uri))
 
 
 @projections.command("list")
 @output_option
 @database_options
 def list_projections(output: str, **flags: str | None) -> None:
-    """List them, with the events that make each."""
+    """List them: what makes each, how far behind the log it is, and why."""
     from reactorcide.cli import rebuilding
 
     _show(output, _with_database(flags, rebuilding.list_all), COLUMNS)

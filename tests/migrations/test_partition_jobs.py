@@ -30,7 +30,8 @@ from reactorcide.tests.conftest import Connection
 from reactorcide.tests.projections.journal import WORKER, Journal, now
 
 PARTITION_JOBS: Final = "0007.partition-jobs"
-STEPS: Final = len([name for name in digests() if name >= PARTITION_JOBS])
+STEPS: Final = sum(migration_id >= PARTITION_JOBS for migration_id in digests())
+"""Down to what was before it."""
 
 _ROWS: Final = "SELECT tableoid::regclass::text AS partition, * FROM jobs ORDER BY job_id"
 _COUNTS: Final = """
@@ -85,10 +86,11 @@ async def test_jobs_go_down_and_up_unharmed(database_uri: str, connection: Conne
     await a_job_of_every_kind(connection)
     rows, counts = await _all(connection, _ROWS), await _all(connection, _COUNTS)
     assert {row["status"] for row in rows} == set(Status) - {Status.NONE}
-    assert (await asyncio.to_thread(migrate_down, database_uri, STEPS))[-1] == PARTITION_JOBS
+    undone = await asyncio.to_thread(migrate_down, database_uri, STEPS)
+    assert undone[-1] == PARTITION_JOBS
     await _look_at_leases(connection, rows)
     await connection.execute(_KEEP_TIMES)
-    assert (await asyncio.to_thread(migrate_up, database_uri))[0] == PARTITION_JOBS
+    assert await asyncio.to_thread(migrate_up, database_uri) == undone[::-1]
     assert await _all(connection, _ROWS) == rows
     assert await _all(connection, _COUNTS) == counts
     seen = await verify(Database(database_uri), named("jobs"), lambda _done, _all: None)

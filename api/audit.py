@@ -1,0 +1,160 @@
+"""Operations of an audit: who did what, from where, newest first. Reads only."""
+
+import asyncio
+import base64
+import binascii
+import difflib
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
+from uuid import UUID
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+from starlette.responses import Response
+
+from reactorcide.api.call import Call, json_answer
+from reactorcide.api.errors import forbidden
+from reactorcide.api.fields import Id, Time, parse_uuid
+from reactorcide.api.jobs.render import render_event
+from reactorcide.api.pages import PageQuery
+from reactorcide.api.services import Services
+from reactorcide.eventstore import store
+from reactorcide.eventstore.codec import EVENT_TYPES
+from reactorcide.eventstore.record import StreamType
+from reactorcide.projections import audit_events, checkpoints
+from reactorcide.projections.audit_events import AuditFilter
+
+_ROLES: Final = frozenset({"auditor", "admin"})
+_PATIENCE_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 0.005
+_CURSOR: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+
+def _cursor_of(position: int) -> str:
+    """Return the opaque text of a position."""
+    return base64.urlsafe_b64encode(str(position).encode()).rstrip(b"=").decode()
+
+
+def _position_of(cursor: str) -> int:
+    """Return the position of an opaque text. Raises PydanticCustomError when it is none of ours."""
+    try:
+        padding = "=" * (-len(cursor) % 4)
+        text = base64.b64decode(cursor + padding, altchars=b"-_", validate=True).decode("ascii")
+    except (ValueError, binascii.Error):
+        text = ""
+    if not _CURSOR.fullmatch(text) or _cursor_of(int(text)) != cursor:
+        code = "cursor"
+        raise PydanticCustomError(code, "Must be a cursor that a list gave")
+    return int(text)
+
+
+def _cursor(text: str) -> str:
+    _position_of(text)
+    return text
+
+
+def _actor_of(value: Any) -> UUID | str:  # noqa: ANN401 - whatever the query held
+    found = "system" if value == "system" else parse_uuid(str(value))
+    if found is None:
+        code = "actor"
+        raise PydanticCustomError(code, "Must be the id of a user, worker or token, or system")
+    return found
+
+
+def _nearest(names: tuple[str, ...]) -> BeforeValidator:
+    """Refuse what is none of the names, and say which one is nearest."""
+
+    def check(value: Any) -> str:  # noqa: ANN401 - whatever the query held
+        if value in names:
+            return str(value)
+        near = difflib.get_close_matches(str(value)[:100], names, n=1, cutoff=0.5)
+        text = f"Unknown; did you mean {near[0]}?" if near else f"Unknown; one is {names[0]}"
+        code = "unknown_name"
+        raise PydanticCustomError(code, "{text}", {"text": text})
+
+    return BeforeValidator(check)
+
+
+def _ip_of(value: Any) -> IPv4Address | IPv6Address:  # noqa: ANN401 - whatever the query held
+    try:
+        found = ip_address(str(value))
+    except ValueError:
+        found = None
+    if found is None or getattr(found, "scope_id", None):
+        code = "ip"
+        raise PydanticCustomError(code, "Must be an IPv4 or IPv6 address")
+    return found
+
+
+EVENT_NAMES: Final = tuple(sorted(EVENT_TYPES))
+STREAM_NAMES: Final = get_args(StreamType)
+
+Actor: TypeAlias = Annotated[
+    UUID | Literal["system"],
+    BeforeValidator(_actor_of),
+    Field(description="The id of a user, worker or token; or `system`"),
+]
+EventName: TypeAlias = Annotated[
+    str, _nearest(EVENT_NAMES), Field(json_schema_extra={"enum": list(EVENT_NAMES)})
+]
+StreamName: TypeAlias = Annotated[
+    str, _nearest(STREAM_NAMES), Field(json_schema_extra={"enum": list(STREAM_NAMES)})
+]
+Address: TypeAlias = Annotated[IPv4Address | IPv6Address, BeforeValidator(_ip_of)]
+
+
+class AuditQuery(PageQuery):
+    """Which events: those that pass all filters, `since` included and `until` not."""
+
+    cursor: Annotated[str, AfterValidator(_cursor)] | None = None
+    actor: Actor | None = None
+    type: EventName | None = None
+    stream_id: Id | None = None
+    stream_type: StreamName | None = None
+    ip: Address | None = None
+    request_id: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    outcome: Literal["success", "denied", "refused"] | None = None
+    since: Time | None = None
+    until: Time | None = None
+
+    def wanted(self) -> AuditFilter:
+        """Return it as the read side takes it."""
+        return AuditFilter(**self.model_dump(exclude={"limit", "offset", "cursor"}))
+
+
+async def list_events(call: Call[None, AuditQuery]) -> Response:
+    """List events of all streams, newest first; those just committed are among them."""
+    if _ROLES.isdisjoint(call.caller.roles):
+        raise forbidden(detail="Only an auditor or admin sees the audit trail")
+    query, before = call.query, None
+    if query.cursor is None:
+        await _catch_up(call.services)
+    else:
+        before = _position_of(query.cursor)
+    found = await audit_events.page(
+        call.services.pool, query.wanted(), before, query.limit, query.offset
+    )
+    content = {
+        "events": [render_event(one) for one in found.events],
+        "total": None,
+        "limit": query.limit,
+        "offset": query.offset,
+        "next_cursor": None if found.next_before is None else _cursor_of(found.next_before),
+    }
+    return json_answer(content)
+
+
+async def _catch_up(services: Services) -> None:
+    """Wait a moment until what is committed by now is in the table; then take what is there."""
+    name = audit_events.SUBSCRIPTION.name
+    committed, _ = await store.present(services.pool)
+    if await checkpoints.position(services.pool, name) >= committed:
+        return
+    services.doorbell.ring("events")  # whoever committed may not have
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + _PATIENCE_SECONDS
+    while clock() < deadline:
+        await asyncio.sleep(_LOOK_SECONDS)
+        if await checkpoints.position(services.pool, name) >= committed:
+            return

@@ -1,0 +1,4 @@
+-- Both are folds of the log.
+
+DROP TABLE audit_events;
+DROP TABLE checkpoints;

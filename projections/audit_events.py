@@ -1,0 +1,92 @@
+"""Table `audit_events`: who did what, from where, newest first. All its writes and all its queries.
+
+It follows the log: a narrow row for each event, with an index for each question. What an event
+says beyond that is read from the log, for the rows of one page.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, Literal
+from uuid import UUID
+
+from reactorcide.eventstore.codec import EVENT_TYPES
+from reactorcide.eventstore.database import Connection, Pool
+from reactorcide.eventstore.record import RecordedEvent
+from reactorcide.projections.sql import statements
+from reactorcide.projections.subscription import Subscription
+
+SQL: Final = statements(__file__)
+
+_PLANNED_FOR_ITS_VALUES: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
+_NEWEST: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which events are asked for; None lets all pass."""
+
+    actor: UUID | Literal["system"] | None = None
+    """The id of a user, worker or token; or the system itself."""
+    type: str | None = None
+    stream_id: UUID | None = None
+    stream_type: str | None = None
+    ip: IPv4Address | IPv6Address | None = None
+    request_id: str | None = None
+    outcome: str | None = None
+    since: datetime | None = None
+    """Included."""
+    until: datetime | None = None
+    """Not included."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Part of the events that pass, newest first."""
+
+    events: tuple[RecordedEvent, ...]
+    next_before: int | None
+    """The position that the next page begins before; None after the last one."""
+
+
+async def page(
+    pool: Pool, wanted: AuditFilter, before: int | None, limit: int, offset: int = 0
+) -> AuditPage:
+    """Return the newest `limit` events before a position, `offset` behind the first."""
+    async with pool.acquire() as connection, connection.transaction(readonly=True):
+        await connection.execute(_PLANNED_FOR_ITS_VALUES)
+        found = await connection.fetch(
+            SQL["page"],
+            _NEWEST if before is None else before,
+            limit + 1,
+            offset,
+            *await _actor(connection, wanted.actor),
+            wanted.type,
+            wanted.stream_id,
+            wanted.stream_type,
+            wanted.ip,
+            wanted.request_id,
+            wanted.outcome,
+            wanted.since,
+            wanted.until,
+        )
+    events = tuple(RecordedEvent._make(row) for row in found[:limit])
+    return AuditPage(events, events[-1].position if len(found) > limit else None)
+
+
+async def _actor(
+    connection: Connection, actor: UUID | Literal["system"] | None
+) -> tuple[str | None, UUID | None, UUID | None]:
+    """Return what must be the actor's type, its id and its token's; no two have the same id."""
+    if not isinstance(actor, UUID):
+        return actor, None, None
+    if await connection.fetchval(SQL["is_token"], actor):
+        return None, None, actor
+    return None, actor, None
+
+
+async def _write(connection: Connection, after: int, until: int) -> None:
+    await connection.execute(SQL["write"], after, until)
+
+
+SUBSCRIPTION: Final = Subscription("audit_events", frozenset(EVENT_TYPES), _write)

@@ -1,0 +1,61 @@
+-- The SQL of audit_events.py. Each statement follows a line `-- name: NAME  what it is for`.
+
+-- name: write  the rows of the events behind $1 and up to $2
+INSERT INTO audit_events (
+    position, recorded_at, reached_at, is_late, type, stream_type, stream_id, actor_type, actor_id,
+    token_id, ip, request_id, correlation_id, causation_id, event_id, outcome
+)
+SELECT
+    position, recorded_at, reached_at, recorded_at < reached_at - interval '1 second', type,
+    stream_type, stream_id, actor_type, actor_id, token_id, ip, request_id, correlation_id,
+    causation_id, event_id, 'success'
+FROM (
+    SELECT e.*, greatest(
+        max(e.recorded_at) OVER (ORDER BY e.position ROWS UNBOUNDED PRECEDING),
+        (SELECT reached_at FROM audit_events ORDER BY position DESC LIMIT 1)
+    ) AS reached_at
+    FROM events AS e WHERE e.position > $1 AND e.position <= $2
+) AS events
+ORDER BY position
+
+-- name: is_token  whether a token of this id did anything
+SELECT EXISTS (SELECT FROM audit_events WHERE token_id = $1)
+
+-- name: page  the newest events before $1 that pass the filter, with what the log says of them
+-- To be planned for its values: then what is NULL is gone, and the index of what is rarest is walked.
+SELECT
+    e.position, e.event_id, e.stream_type, e.stream_id, e.version, e.type, e.schema_version,
+    e.data::text, e.actor_type, e.actor_id, e.token_id, host(e.ip) AS ip, e.user_agent,
+    e.request_id, e.correlation_id, e.causation_id, e.recorded_at
+FROM (
+    SELECT a.position FROM audit_events AS a
+    WHERE a.position < $1
+        AND ($4::text IS NULL OR a.actor_type = $4)
+        AND ($5::uuid IS NULL OR a.actor_id = $5)
+        AND ($6::uuid IS NULL OR a.token_id = $6)
+        AND ($7::text IS NULL OR a.type = $7)
+        AND ($8::uuid IS NULL OR a.stream_id = $8)
+        AND ($9::text IS NULL OR a.stream_type = $9)
+        AND ($10::inet IS NULL OR a.ip = $10)
+        AND ($11::text IS NULL OR a.request_id = $11)
+        AND ($12::text IS NULL OR a.outcome = $12)
+        -- Nothing before the first row that reached $13 can be recorded as late as that.
+        AND ($13::timestamptz IS NULL OR (a.recorded_at >= $13 AND a.position >= (
+            SELECT b.position FROM audit_events AS b
+            WHERE b.reached_at >= $13 ORDER BY b.reached_at, b.position LIMIT 1
+        )))
+        -- A second after $14 was reached, only what is late can be recorded before it.
+        AND ($14::timestamptz IS NULL OR (a.recorded_at < $14 AND a.position < coalesce((
+            SELECT greatest(b.position, (
+                SELECT l.position + 1 FROM audit_events AS l
+                WHERE l.is_late AND l.position >= b.position AND l.recorded_at < $14
+                ORDER BY l.position DESC LIMIT 1
+            ))
+            FROM audit_events AS b
+            WHERE b.reached_at >= $14 + interval '1 second'
+            ORDER BY b.reached_at, b.position LIMIT 1
+        ), 9223372036854775807)))
+    ORDER BY a.position DESC LIMIT $2 OFFSET $3
+) AS page
+JOIN events AS e USING (position)
+ORDER BY e.position DESC

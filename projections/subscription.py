@@ -1,0 +1,91 @@
+"""An asynchronous projection: what follows the log behind its writers, batch by batch.
+
+Up to the safe position only, so nothing is skipped and one number is the checkpoint. The rows of
+a batch and the checkpoint are one transaction. An event of a type that this version does not
+know is where it ends: a newer version wrote it, and may go on.
+
+A subscription is a fold: it writes its own table and has no other effect, so it may be run
+again from the beginning.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from reactorcide.eventstore.database import Connection
+from reactorcide.eventstore.horizon import safe_position
+from reactorcide.projections import checkpoints
+
+EVENTS_EACH: Final = 10_000
+
+# The last of the next events that are all known, and the first that is not, if any.
+_NEXT: Final = """
+WITH batch AS (
+    SELECT position, type FROM events
+    WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3
+), unknown AS (
+    SELECT position, type FROM batch WHERE type <> ALL ($4::text[]) ORDER BY position LIMIT 1
+)
+SELECT
+    (
+        SELECT max(position) FROM batch
+        WHERE position < coalesce((SELECT position FROM unknown), 9223372036854775807)
+    ) AS until,
+    (SELECT position FROM unknown) AS unknown_position,
+    (SELECT type FROM unknown) AS unknown_type"""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One projection that follows the log."""
+
+    name: str
+    """Of the projection, and of its table."""
+    known_types: frozenset[str]
+    """Wire types that it can take."""
+    write: Callable[[Connection, int, int], Awaitable[None]]
+    """Write the rows of all events behind one position and up to another, in a transaction."""
+
+
+class UnknownType(NamedTuple):
+    """An event that is in the way."""
+
+    position: int
+    wire_type: str
+
+
+class Advanced(NamedTuple):
+    """Where a step left a subscription."""
+
+    position: int
+    is_behind: bool
+    """There is more to be taken at once."""
+    stopped_by: UnknownType | None
+
+
+async def advance(
+    connection: Connection, subscription: Subscription, events_each: int = EVENTS_EACH
+) -> Advanced:
+    """Take the next batch of what is settled; `connection` is the session that holds the lock.
+
+    Raises CheckpointMoved when it does not, with nothing written.
+    """
+    name = subscription.name
+    after = await checkpoints.position(connection, name)
+    settled = await safe_position(connection, after)
+    if settled <= after:
+        return Advanced(after, is_behind=False, stopped_by=None)
+    found = await connection.fetchrow(
+        _NEXT, after, settled, events_each, sorted(subscription.known_types)
+    )
+    assert found is not None  # noqa: S101  a SELECT without FROM has one row
+    until = after if found["until"] is None else found["until"]
+    if until > after:
+        async with connection.transaction():
+            await subscription.write(connection, after, until)
+            await checkpoints.move(connection, name, after, until)
+    if found["unknown_position"] is None:
+        return Advanced(until, is_behind=until < settled, stopped_by=None)
+    unknown = UnknownType(found["unknown_position"], found["unknown_type"])
+    await checkpoints.stop(connection, name, *unknown)
+    return Advanced(until, is_behind=False, stopped_by=unknown)
