@@ -6,14 +6,18 @@ from typing import Any
 from reactorcide.cli.progress import Progress
 from reactorcide.eventstore.database import Database
 from reactorcide.migrations.schema import check_schema
-from reactorcide.projections import checkpoints, rebuild, replay, verify
+from reactorcide.projections import checkpoints, rebuild, refilling, replay, verify
 from reactorcide.projections.projection import REGISTRY, Projection, named
 from reactorcide.projections.runner import SUBSCRIPTIONS
+from reactorcide.projections.subscription import Subscription
 
 
-def chosen(name: str | None) -> Sequence[Projection]:
+def chosen(name: str | None) -> Sequence[Projection | Subscription]:
     """Return the projection of this name, all for None. Raises UnknownProjection."""
-    return REGISTRY if name is None else (named(name),)
+    if name is None:
+        return (*REGISTRY, *SUBSCRIPTIONS)
+    following = [one for one in SUBSCRIPTIONS if one.name == name]
+    return following or (named(name),)
 
 
 async def list_all(uri: str) -> list[dict[str, Any]]:
@@ -53,14 +57,16 @@ async def list_all(uri: str) -> list[dict[str, Any]]:
     ]
 
 
-async def rebuild_some(uri: str, projections: Sequence[Projection]) -> list[dict[str, Any]]:
+async def rebuild_some(
+    uri: str, projections: Sequence[Projection | Subscription]
+) -> list[dict[str, Any]]:
     """Rebuild them; return what each rebuild did."""
     await check_schema(uri)
     reports = []
     for one in projections:
         progress = Progress(f"rebuilding {one.name}")
         try:
-            made = await rebuild.rebuild(Database(uri), one, progress)
+            made = await _rebuilt(Database(uri), one, progress)
         finally:
             progress.end()
         reports.append(
@@ -77,14 +83,16 @@ async def rebuild_some(uri: str, projections: Sequence[Projection]) -> list[dict
     return reports
 
 
-async def verify_some(uri: str, projections: Sequence[Projection]) -> list[dict[str, Any]]:
+async def verify_some(
+    uri: str, projections: Sequence[Projection | Subscription]
+) -> list[dict[str, Any]]:
     """Verify them; return how each compares with the log."""
     await check_schema(uri)
     reports = []
     for one in projections:
         progress = Progress(f"verifying {one.name}")
         try:
-            seen = await verify.verify(Database(uri), one, progress)
+            seen = await _verified(Database(uri), one, progress)
         finally:
             progress.end()
         reports.append(
@@ -103,3 +111,19 @@ async def verify_some(uri: str, projections: Sequence[Projection]) -> list[dict[
             }
         )
     return reports
+
+
+async def _rebuilt(
+    database: Database, one: Projection | Subscription, progress: Progress
+) -> rebuild.Rebuilt:
+    if isinstance(one, Subscription):
+        return await refilling.rebuild(database, one)
+    return await rebuild.rebuild(database, one, progress)
+
+
+async def _verified(
+    database: Database, one: Projection | Subscription, progress: Progress
+) -> verify.Verified:
+    if isinstance(one, Subscription):
+        return await refilling.verify(database, one)
+    return await verify.verify(database, one, progress)

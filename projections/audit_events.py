@@ -10,15 +10,25 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Literal
 from uuid import UUID
 
+import asyncpg
+
 from reactorcide.eventstore.codec import EVENT_TYPES
 from reactorcide.eventstore.database import Connection, Pool
 from reactorcide.eventstore.record import RecordedEvent
+from reactorcide.projections import checkpoints
 from reactorcide.projections.sql import statements
-from reactorcide.projections.subscription import Subscription
+from reactorcide.projections.subscription import Compared, Subscription
+from reactorcide.projections.table import Difference, Digest
 
-SQL: Final = statements(__file__)
+_TEXTS_PART: Final = statements(__file__)
+SQL: Final = {
+    name: text.replace("SELECT FROM folded", _TEXTS_PART["fold"])
+    for name, text in _TEXTS_PART.items()
+}
 
+_WRITE: Final = "INSERT INTO audit_events " + SQL["fold"]
 _PLANNED_FOR_ITS_VALUES: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
+_NAME: Final = "audit_events"
 _NEWEST: Final = 2**63 - 1
 
 
@@ -86,7 +96,35 @@ async def _actor(
 
 
 async def _write(connection: Connection, after: int, until: int) -> None:
-    await connection.execute(SQL["write"], after, until)
+    await connection.execute(_WRITE, after, until)
 
 
-SUBSCRIPTION: Final = Subscription("audit_events", frozenset(EVENT_TYPES), _write)
+async def _compare(connection: Connection, limit: int) -> Compared:
+    """Compare the table with the log; in REPEATABLE READ, so that both are of one moment."""
+    position = await checkpoints.position(connection, _NAME)
+    made, live = await _digests(connection, position)
+    found: list[asyncpg.Record] = []
+    if made != live:
+        found = await connection.fetch(SQL["differences"], 0, position, limit)
+    differences = [Difference(row["key"], row["kind"], tuple(row["columns"])) for row in found]
+    return Compared(position, made, live, tuple(differences))
+
+
+async def _refill(connection: Connection) -> Compared:
+    """Put what the log says in the place of all rows; readers see them until the commit."""
+    position = await connection.fetchval(SQL["held"]) or 0
+    made, live = await _digests(connection, position)
+    await connection.execute(SQL["forget"], position)
+    await _write(connection, 0, position)
+    return Compared(position, made, live, ())
+
+
+async def _digests(connection: Connection, position: int) -> tuple[Digest, Digest]:
+    """Return the digests of what the log makes, and of what is there."""
+    made = await connection.fetchrow(SQL["digest_of_log"], 0, position)
+    live = await connection.fetchrow(SQL["digest"], position)
+    assert made is not None and live is not None  # noqa: S101, PT018  an aggregate always has a row
+    return Digest(*made), Digest(*live)
+
+
+SUBSCRIPTION: Final = Subscription(_NAME, frozenset(EVENT_TYPES), _write, _compare, _refill)

@@ -1,22 +1,53 @@
 -- The SQL of audit_events.py. Each statement follows a line `-- name: NAME  what it is for`.
 
--- name: write  the rows of the events behind $1 and up to $2
-INSERT INTO audit_events (
-    position, recorded_at, reached_at, is_late, type, stream_type, stream_id, actor_type, actor_id,
-    token_id, ip, request_id, correlation_id, causation_id, event_id, outcome
-)
+-- name: fold  the rows of the events behind $1 and up to $2; from 0 on it looks at the log alone
 SELECT
-    position, recorded_at, reached_at, recorded_at < reached_at - interval '1 second', type,
-    stream_type, stream_id, actor_type, actor_id, token_id, ip, request_id, correlation_id,
-    causation_id, event_id, 'success'
+    position, recorded_at, reached_at,
+    recorded_at < reached_at - interval '1 second' AS is_late, type, stream_type, stream_id,
+    actor_type, actor_id, token_id, ip, request_id, correlation_id, causation_id, event_id,
+    'success' AS outcome
 FROM (
     SELECT e.*, greatest(
         max(e.recorded_at) OVER (ORDER BY e.position ROWS UNBOUNDED PRECEDING),
-        (SELECT reached_at FROM audit_events ORDER BY position DESC LIMIT 1)
+        (
+            SELECT reached_at FROM audit_events
+            WHERE position BETWEEN 1 AND $1 ORDER BY position DESC LIMIT 1
+        )
     ) AS reached_at
     FROM events AS e WHERE e.position > $1 AND e.position <= $2
-) AS events
+) AS reaching
 ORDER BY position
+
+-- name: held  the checkpoint, which nobody moves until the transaction ends
+SELECT position FROM checkpoints WHERE name = 'audit_events' FOR UPDATE
+
+-- name: forget  all rows
+DELETE FROM audit_events WHERE position <= $1
+
+-- name: digest  how many rows the table has up to $1, and the sum of their hashes
+SELECT count(*) AS rows, coalesce(sum(hash_record_extended(t, 0)), 0)::text AS digest
+FROM (SELECT * FROM audit_events WHERE position <= $1) AS t
+
+-- name: digest_of_log  the same of the fold
+SELECT count(*) AS rows, coalesce(sum(hash_record_extended(t, 0)), 0)::text AS digest
+FROM (SELECT FROM folded) AS t
+
+-- name: differences  positions and columns in which the table and the fold differ, at most $3
+SELECT
+    coalesce(live.position, folded.position) AS key,
+    CASE WHEN live.position IS NULL THEN 'missing' WHEN folded.position IS NULL THEN 'surplus'
+        ELSE 'changed' END AS kind,
+    ARRAY(
+        SELECT l.key FROM jsonb_each(to_jsonb(live)) AS l
+        JOIN jsonb_each(to_jsonb(folded)) AS r USING (key)
+        WHERE live.position IS NOT NULL AND folded.position IS NOT NULL
+            AND l.value IS DISTINCT FROM r.value
+        ORDER BY 1
+    ) AS columns
+FROM (SELECT * FROM audit_events WHERE position <= $2) AS live
+FULL JOIN (SELECT FROM folded) AS folded ON live.position = folded.position
+WHERE live.position IS NULL OR folded.position IS NULL OR NOT live *= folded
+ORDER BY 1 LIMIT $3
 
 -- name: is_token  whether a token of this id did anything
 SELECT EXISTS (SELECT FROM audit_events WHERE token_id = $1)

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.horizon import safe_position
 from reactorcide.projections import checkpoints
+from reactorcide.projections.table import Difference, Digest
 
 EVENTS_EACH: Final = 10_000
 
@@ -35,6 +36,16 @@ SELECT
     (SELECT type FROM unknown) AS unknown_type"""
 
 
+class Compared(NamedTuple):
+    """How a table compares with what the log makes, up to the checkpoint."""
+
+    position: int
+    made: Digest
+    """Of the rows that the log makes."""
+    live: Digest
+    differences: tuple[Difference, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """One projection that follows the log."""
@@ -45,6 +56,10 @@ class Subscription:
     """Wire types that it can take."""
     write: Callable[[Connection, int, int], Awaitable[None]]
     """Write the rows of all events behind one position and up to another, in a transaction."""
+    compare: Callable[[Connection, int], Awaitable[Compared]]
+    """Compare the table with the log, and name so many differences at most."""
+    refill: Callable[[Connection], Awaitable[Compared]]
+    """Put what the log makes in the place of all rows up to the checkpoint, in a transaction."""
 
 
 class UnknownType(NamedTuple):

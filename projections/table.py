@@ -39,7 +39,7 @@ class Digest:
 class Difference:
     """A row that is not as the log has it."""
 
-    key: UUID
+    key: UUID | int
     kind: Kind
     """`missing` from the live table, `surplus` in it, or `changed`."""
     columns: tuple[str, ...]

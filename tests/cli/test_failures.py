@@ -16,6 +16,7 @@ ON_DATABASE: Final = [
     ("token", "create", "--user", "u"),
     ("user", "create", "u"),
     ("projections", "list"),
+    ("projections", "run"),
     ("projections", "verify"),
     ("projections", "rebuild", "--all"),
 ]

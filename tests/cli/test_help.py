@@ -18,6 +18,7 @@ CLIENTS: Final = (
     "logs",
     "events",
     "queues",
+    "audit",
     "token",
     "user",
     "healthcheck",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any, Final
@@ -9,11 +10,16 @@ from uuid import UUID
 
 import pytest
 
+from reactorcide.eventstore.database import Connection as AnyConnection
 from reactorcide.eventstore.database import Database, Pool
 from reactorcide.eventstore.ids import new_id
-from reactorcide.projections import audit_events
-from reactorcide.projections.audit_events import SQL, AuditFilter
+from reactorcide.projections import audit_events, checkpoints
+from reactorcide.projections.audit_events import SQL, SUBSCRIPTION, AuditFilter
+from reactorcide.projections.refilling import rebuild, verify
+from reactorcide.projections.subscription import advance
+from reactorcide.projections.table import Difference
 from reactorcide.tests.conftest import Connection
+from reactorcide.tests.projections.journal import Journal
 
 BEGAN: Final = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECOND: Final = timedelta(seconds=1)
@@ -22,6 +28,7 @@ INSERT INTO events
     (event_id, stream_id, stream_type, version, schema_version, type, data, actor_type, recorded_at)
 VALUES (gen_random_uuid(), $1, 'job', 1, 1, 'job.queued', '{}', 'system', $2)
 RETURNING position"""
+FIRST_TWO: Final = "SELECT position FROM audit_events ORDER BY position LIMIT 2"
 MANY: Final = """
 INSERT INTO audit_events
 SELECT n, t, t, false, 'job.queued', 'job', uuid(md5(n::text)::uuid), 'user', uuid(md5('a')::uuid),
@@ -66,37 +73,92 @@ async def test_times_hold_whatever_the_order_of_the_positions(
             assert [event.stream_id for event in page.events] == expected[::-1]
 
 
-@pytest.mark.parametrize(
-    ("number", "value", "index"),
-    [
-        (4, "system", "system"),
-        (5, UUID(int=1), "actor"),
-        (6, UUID(int=1), "token"),
-        (7, "job.failed", "type"),
-        (8, UUID(int=1), "stream"),
-        (9, "token", "stream_type"),
-        (9, "job", "pkey"),
-        (10, ip_address("10.0.0.2"), "ip"),
-        (11, "r", "request"),
-        (12, "refused", "outcome"),
-        (12, "success", "pkey"),
-        (13, BEGAN, "pkey"),
-        (14, BEGAN, "pkey"),
-    ],
+QUESTIONS: Final = (
+    (4, "system", "system"),
+    (5, UUID(int=1), "actor"),
+    (6, UUID(int=1), "token"),
+    (7, "job.failed", "type"),
+    (8, UUID(int=1), "stream"),
+    (9, "token", "stream_type"),
+    (9, "job", "pkey"),
+    (10, ip_address("10.0.0.2"), "ip"),
+    (11, "r", "request"),
+    (12, "refused", "outcome"),
+    (12, "success", "pkey"),
+    (13, BEGAN, "pkey"),
+    (14, BEGAN, "pkey"),
 )
-async def test_each_question_walks_an_index_in_order(
-    connection: Connection, pool: Pool, number: int, value: Any, index: str
-) -> None:
+"""The number of a parameter, what it is, and the index that answers it."""
+
+
+async def test_each_question_walks_an_index_in_order(connection: Connection, pool: Pool) -> None:
     """Nothing is sorted, and the log is looked into for the rows of the page alone."""
     await connection.execute(MANY)
     await connection.execute("ANALYZE audit_events")
-    arguments: list[Any] = [2**63 - 1, 51, 0, *[None] * 11]
-    arguments[number - 1] = value
-    async with pool.acquire() as reader, reader.transaction():
-        await reader.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-        rows = await reader.fetch("EXPLAIN " + SQL["page"], *arguments)
-    plan = "\n".join(row[0] for row in rows)
-    assert re.search(rf"using audit_events_{index} on audit_events a\b", plan), plan
-    assert "Seq Scan" not in plan
-    assert not re.search(r"Sort +\(", plan), plan
-    assert "using events_pkey on events e" in plan
+    for number, value, index in QUESTIONS:
+        arguments: list[Any] = [2**63 - 1, 51, 0, *[None] * 11]
+        arguments[number - 1] = value
+        async with pool.acquire() as reader, reader.transaction():
+            await reader.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+            rows = await reader.fetch("EXPLAIN " + SQL["page"], *arguments)
+        plan = "\n".join(row[0] for row in rows)
+        assert re.search(rf"using audit_events_{index} on audit_events a\b", plan), plan
+        assert "Seq Scan" not in plan
+        assert not re.search(r"Sort +\(", plan), plan
+        assert "using events_pkey on events e" in plan
+
+
+async def _filled(connection: Connection, session: AnyConnection) -> None:
+    """Record some jobs, and let the table follow."""
+    journal = Journal(connection)
+    for _ in range(3):
+        await journal.finish(await journal.submit())
+    assert await checkpoints.take(session, SUBSCRIPTION.name)
+    while (await advance(session, SUBSCRIPTION, 4)).is_behind:
+        pass
+
+
+async def test_the_table_is_verified_against_the_log(
+    database: Database, connection: Connection
+) -> None:
+    """As of the checkpoint; what differs is named by position and columns."""
+    async with checkpoints.session(database) as session:
+        await _filled(connection, session)
+    await Journal(connection).submit()  # not taken yet: no difference
+    seen = await verify(database, SUBSCRIPTION)
+    assert seen.differences == ()
+    assert seen.rows == seen.events == 15
+    first, second = [row[0] for row in await connection.fetch(FIRST_TWO)]
+    await connection.execute("DELETE FROM audit_events WHERE position = $1", first)
+    await connection.execute(
+        "UPDATE audit_events SET actor_type = 'user', ip = '::1' WHERE position = $1", second
+    )
+    await connection.execute(
+        "INSERT INTO audit_events SELECT (jsonb_populate_record(a, '{\"position\": -1}')).* "
+        "FROM audit_events AS a LIMIT 1"
+    )
+    assert (await verify(database, SUBSCRIPTION)).differences == (
+        Difference(-1, "surplus", ()),
+        Difference(first, "missing", ()),
+        Difference(second, "changed", ("actor_type", "ip")),
+    )
+
+
+async def test_a_rebuild_puts_the_table_right(database: Database, connection: Connection) -> None:
+    """Though a runner is in the middle of a batch: that comes after it, once."""
+    async with checkpoints.session(database) as session:
+        await _filled(connection, session)
+        await connection.execute("UPDATE audit_events SET type = 'job.deleted'")
+        await connection.execute("DELETE FROM audit_events WHERE position % 2 = 0")
+        await Journal(connection).submit()
+
+        async def in_the_middle(session: AnyConnection, after: int, until: int) -> None:
+            await SUBSCRIPTION.write(session, after, until)
+            made = await rebuild(database, SUBSCRIPTION)
+            assert (made.rows, made.differed) == (15, True)
+
+        await advance(session, replace(SUBSCRIPTION, write=in_the_middle))
+    seen = await verify(database, SUBSCRIPTION)
+    assert seen.differences == ()
+    assert seen.rows == 17
+    assert not (await rebuild(database, SUBSCRIPTION)).differed

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from reactorcide.eventstore.codec import EVENT_TYPES
+from reactorcide.eventstore.database import Connection as AnyConnection
 from reactorcide.eventstore.database import (
     Database,
     DatabaseError,
@@ -141,12 +142,12 @@ async def test_rows_wait_for_an_append_that_is_still_open(
         slow.terminate()
 
 
-async def _killed(connection: Connection) -> None:
+async def _killed(connection: AnyConnection) -> None:
     with database_errors():
         await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
-async def _failed(connection: Connection) -> None:
+async def _failed(connection: AnyConnection) -> None:
     with database_errors():
         await connection.execute("SELECT 1 / 0")
 
@@ -155,11 +156,11 @@ async def _failed(connection: Connection) -> None:
 async def test_rows_and_checkpoint_are_written_together(
     database: Database,
     connection: Connection,
-    end: Callable[[Connection], Awaitable[None]],
+    end: Callable[[AnyConnection], Awaitable[None]],
 ) -> None:
     """Neither is there when the end comes between them, and the next runner writes both."""
 
-    async def write_half(session: Connection, after: int, until: int) -> None:
+    async def write_half(session: AnyConnection, after: int, until: int) -> None:
         await TESTING.write(session, after, until)
         await end(session)
 
@@ -183,7 +184,7 @@ async def test_a_checkpoint_that_has_moved_undoes_the_batch(
 ) -> None:
     """A runner that went on without the lock, however that came, writes nothing."""
 
-    async def overtaken(session: Connection, after: int, until: int) -> None:
+    async def overtaken(session: AnyConnection, after: int, until: int) -> None:
         await checkpoints.move(connection, NAME, after, until)
         await TESTING.write(session, after, until)
 
@@ -308,7 +309,7 @@ async def test_a_runner_outlives_its_session(database: Database, connection: Con
         (holder,) = [row[0] for row in await connection.fetch(HOLDER)]
         await connection.execute("SELECT pg_terminate_backend($1)", holder)
         await appended(connection)
-        await until(lambda: all_taken(connection), 5)
+        await until(lambda: all_taken(connection), 15)
 
 
 async def test_the_lock_is_one_sessions(database: Database) -> None:
