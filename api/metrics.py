@@ -71,7 +71,7 @@ class Metrics:
             "lag_events", "Events that an asynchronous projection has not taken yet, at most."
         )
         self._lag_seconds = self._of_projection(
-            "lag_seconds", "Since when the first event that it has not taken is recorded."
+            "lag_seconds", "Seconds since the first event that it has not taken was recorded."
         )
         self._followed = self._of_projection("followed", "1 while somebody runs it, else 0.")
         self._stopped = self._of_projection(
