@@ -7,6 +7,7 @@ them goes on within five when the first is gone.
 
 import asyncio
 import random
+from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
@@ -23,6 +24,11 @@ SUBSCRIPTIONS: Final = (audit_events.SUBSCRIPTION,)
 
 _FLOOR_SECONDS: Final = 2.0
 _SETTLING_SECONDS: Final = 0.02
+_REST: Final = 4.0
+"""So many times as long as a pass took it leaves the machine to others."""
+_SHORT_REST: Final = 1.0
+_PATIENT_SECONDS: Final = 30.0
+"""Behind for so long, it takes the shorter rest."""
 _STANDBY_SECONDS: Final = 2.0
 _STOPPED_SECONDS: Final = 5.0
 _LOST_SECONDS: Final = 1.0
@@ -88,15 +94,21 @@ class Runner:
 
     async def _follow(self, connection: Connection, listener: Listener) -> UnknownType:
         """Take batch after batch as the log grows; return what can't be taken."""
+        caught_up_at = monotonic()
         while True:
+            began = monotonic()
             advanced = await advance(connection, self._subscription)
+            now = monotonic()
             if advanced.stopped_by is not None:
                 return advanced.stopped_by
-            if advanced.is_behind:
-                continue
-            if await listener.wait(_FLOOR_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311  jitter
-                # A busy log rings all the time: a few passes a second take it all.
-                await asyncio.sleep(_SETTLING_SECONDS)
+            if not advanced.is_behind:
+                caught_up_at = now
+                if not await listener.wait(_FLOOR_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311  jitter
+                    continue
+            # A busy log rings all the time: a few passes a second take it all. Writers need the
+            # processors more than readers of the audit trail need the last second.
+            rest = _REST if now - caught_up_at < _PATIENT_SECONDS else _SHORT_REST
+            await asyncio.sleep(max(_SETTLING_SECONDS, (now - began) * rest))
 
     def _tell(self, stopped_by: UnknownType) -> None:
         """Say once for each event where it stopped, and why."""

@@ -1,4 +1,4 @@
--- depends: 0007.partition-jobs
+-- depends: 0008.create-artifacts-and-log-objects
 -- What follows the log behind its writers: how far each follower is, and the audit trail.
 
 CREATE TABLE checkpoints (
