@@ -20,6 +20,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
+import structlog
 import uvloop
 
 from reactorcide.api.direct import Submitter
@@ -236,6 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="do not fail for commands that outlived a worker killed or stopped",
     )
     options = vars(parser.parse_args(arguments))
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     orphans_allowed = options.pop("orphans_allowed")
     with tempfile.TemporaryDirectory(prefix="rc-chaos-") as home:
         figures = uvloop.run(run(Plan(**options), Path(home)))
