@@ -3,12 +3,17 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel
 from starlette.responses import Response
 
 from reactorcide.api.call import Call
+
+V1: Final = "/api/v1"
+LAST_EVENT_ID: Final = {
+    "Last-Event-ID": "The id of the last event seen: the stream goes on behind it."
+}
 
 Handler: TypeAlias = Callable[[Call[Any, Any]], Awaitable[Response]]
 

@@ -7,21 +7,14 @@ from reactorcide.api import audit, docs, health, queues, tokens, users, views
 from reactorcide.api.differences import DiffQuery
 from reactorcide.api.events import stream
 from reactorcide.api.events.stream import EVENT_STREAM
-from reactorcide.api.jobs import artifacts, command, logs, show, submit
-from reactorcide.api.jobs.requests import BatchRequest, JobListQuery, JobRequest
+from reactorcide.api.jobs.table import JOBS
 from reactorcide.api.moments import AtQuery
-from reactorcide.api.operations import Operation
+from reactorcide.api.operations import LAST_EVENT_ID, V1, Operation
 from reactorcide.api.pages import PageQuery
 
-_V1: Final = "/api/v1"
-_JOB: Final = f"{_V1}/jobs/{{job_id}}"
-_USER: Final = f"{_V1}/users/{{user_id}}"
-_TOKEN: Final = f"{_V1}/tokens/{{token_id}}"
+_USER: Final = f"{V1}/users/{{user_id}}"
+_TOKEN: Final = f"{V1}/tokens/{{token_id}}"
 
-_READ: Final = ("jobs:read",)
-_WRITE: Final = ("jobs:write",)
-_LOGS: Final = ("logs:read",)
-_ARTIFACTS: Final = ("artifacts:read",)
 _QUEUES: Final = ("queues:manage", "jobs:read")
 _EVENTS: Final = ("jobs:read", "audit:read")
 _USERS: Final = ("users:manage",)
@@ -30,222 +23,11 @@ _TOKENS: Final = ("tokens:manage",)
 _AUDIT: Final = ("audit:read",)
 _SEE_TOKENS: Final = ("tokens:manage", "audit:read")
 
-_KEY: Final = {
-    "Idempotency-Key": "1 to 255 printable ASCII characters: the same key and body within 24 "
-    "hours get the first answer again."
-}
-
-_LAST_EVENT_ID: Final = {
-    "Last-Event-ID": "The id of the last event seen: the stream goes on behind it."
-}
-
-JOBS: Final = (
-    Operation(
-        name="submitJob",
-        method="POST",
-        path=f"{_V1}/jobs",
-        summary="Submit a job",
-        handler=submit.submit_job,
-        tag="jobs",
-        scopes=_WRITE,
-        body=JobRequest,
-        headers=_KEY,
-        status=HTTPStatus.CREATED,
-        also={HTTPStatus.OK: "A job with this unique_key that has not ended: `Deduplicated: true`"},
-        answer=views.JobView,
-        errors=("conflict",),
-    ),
-    Operation(
-        name="listJobs",
-        method="GET",
-        path=f"{_V1}/jobs",
-        summary="List jobs, newest first",
-        handler=show.list_jobs,
-        tag="jobs",
-        scopes=_READ,
-        query=JobListQuery,
-        answer=views.JobListView,
-    ),
-    Operation(
-        name="submitJobs",
-        method="POST",
-        path=f"{_V1}/jobs/batch",
-        summary="Submit up to 1,000 jobs, all or nothing",
-        handler=submit.submit_batch,
-        tag="jobs",
-        scopes=_WRITE,
-        body=BatchRequest,
-        headers=_KEY,
-        status=HTTPStatus.CREATED,
-        answer=views.JobBatchView,
-        errors=("conflict",),
-    ),
-    Operation(
-        name="getJob",
-        method="GET",
-        path=_JOB,
-        summary="Show a job, now or as it stood once",
-        handler=show.get,
-        tag="jobs",
-        scopes=_READ,
-        query=AtQuery,
-        headers={"If-None-Match": "The ETag in hand: 304 when the job still stands there."},
-        also={HTTPStatus.NOT_MODIFIED: "The job still stands where the caller saw it"},
-        answer=views.JobView,
-    ),
-    Operation(
-        name="deleteJob",
-        method="DELETE",
-        path=_JOB,
-        summary="Take an ended job off every list, its log and artifacts away; its events stay",
-        handler=command.delete,
-        tag="jobs",
-        scopes=_WRITE,
-        status=HTTPStatus.NO_CONTENT,
-        errors=("conflict",),
-    ),
-    Operation(
-        name="getJobEvents",
-        method="GET",
-        path=f"{_JOB}/events",
-        summary="Show what happened to a job, oldest first; followed to its end as an event stream",
-        handler=show.events,
-        tag="jobs",
-        scopes=_READ,
-        headers=_LAST_EVENT_ID,
-        answer=views.EventListView,
-        media_types=("application/json", EVENT_STREAM),
-    ),
-    Operation(
-        name="diffJob",
-        method="GET",
-        path=f"{_JOB}/diff",
-        summary="Say what changed in a job from one version to another",
-        handler=show.diff,
-        tag="jobs",
-        scopes=_READ,
-        query=DiffQuery,
-        answer=views.DiffView,
-    ),
-    Operation(
-        name="getJobAttempts",
-        method="GET",
-        path=f"{_JOB}/attempts",
-        summary="Show each attempt at a job: its worker, times, exit code and outcome",
-        handler=show.attempts,
-        tag="jobs",
-        scopes=_READ,
-        answer=views.AttemptListView,
-    ),
-    Operation(
-        name="explainJob",
-        method="GET",
-        path=f"{_JOB}/explain",
-        summary="Say why a job is not running",
-        handler=show.explain,
-        tag="jobs",
-        scopes=_READ,
-        answer=views.ExplainView,
-    ),
-    Operation(
-        name="cancelJob",
-        method="POST",
-        path=f"{_JOB}/cancel",
-        summary="Cancel a job: TERM, ten seconds later KILL",
-        handler=command.cancel,
-        tag="jobs",
-        scopes=_WRITE,
-        answer=views.JobView,
-        errors=("conflict",),
-    ),
-    Operation(
-        name="putJobCancel",
-        method="PUT",
-        path=f"{_JOB}/cancel",
-        summary="Cancel a job: TERM, ten seconds later KILL",
-        handler=command.cancel,
-        tag="jobs",
-        scopes=_WRITE,
-        answer=views.JobView,
-        errors=("conflict",),
-    ),
-    Operation(
-        name="killJob",
-        method="POST",
-        path=f"{_JOB}/kill",
-        summary="Cancel a job without grace (operator, admin)",
-        handler=command.kill,
-        tag="jobs",
-        scopes=_WRITE,
-        answer=views.JobView,
-        errors=("conflict",),
-    ),
-    Operation(
-        name="retryJob",
-        method="POST",
-        path=f"{_JOB}/retry",
-        summary="Submit an ended job once more, as a new one",
-        handler=submit.retry,
-        tag="jobs",
-        scopes=_WRITE,
-        status=HTTPStatus.CREATED,
-        also={HTTPStatus.OK: "A job with its unique_key that has not ended: `Deduplicated: true`"},
-        answer=views.JobView,
-        errors=("conflict",),
-    ),
-    Operation(
-        name="getJobLogs",
-        method="GET",
-        path=f"{_JOB}/logs",
-        summary="Show what a job printed; followed to its end as an event stream",
-        handler=logs.logs,
-        tag="jobs",
-        scopes=_LOGS,
-        query=logs.LogQuery,
-        headers={"Range": "bytes=first-last of the text.", **_LAST_EVENT_ID},
-        also={HTTPStatus.PARTIAL_CONTENT: "The range that was asked for"},
-        media_types=("text/plain", logs.NDJSON, EVENT_STREAM),
-        errors=("range_not_satisfiable",),
-    ),
-    Operation(
-        name="listArtifacts",
-        method="GET",
-        path=f"{_JOB}/artifacts",
-        summary="List the files that a job left, by path",
-        handler=artifacts.list_artifacts,
-        tag="jobs",
-        scopes=_ARTIFACTS,
-        query=artifacts.ArtifactQuery,
-        answer=views.ArtifactListView,
-    ),
-    Operation(
-        name="getArtifact",
-        method="GET",
-        path=f"{_JOB}/artifacts/{{path}}",
-        summary="Download a file that a job left",
-        handler=artifacts.download,
-        tag="jobs",
-        scopes=_ARTIFACTS,
-        query=artifacts.ArtifactQuery,
-        headers={
-            "Range": "bytes=first-last of the file.",
-            "If-Range": "The ETag of the file that the range is meant for.",
-            "If-None-Match": "The ETag in hand: 304, since a file never changes.",
-        },
-        also={
-            HTTPStatus.PARTIAL_CONTENT: "The range that was asked for",
-            HTTPStatus.NOT_MODIFIED: "The caller has it",
-        },
-        media_types=(artifacts.OCTETS,),
-        errors=("range_not_satisfiable",),
-    ),
-)
-
 QUEUES: Final = (
     Operation(
         name="listQueues",
         method="GET",
-        path=f"{_V1}/queues",
+        path=f"{V1}/queues",
         summary="Count the jobs of each queue that have not ended (operator, auditor, admin)",
         handler=queues.list_queues,
         tag="queues",
@@ -259,13 +41,13 @@ EVENTS: Final = (
     Operation(
         name="streamEvents",
         method="GET",
-        path=f"{_V1}/events/stream",
+        path=f"{V1}/events/stream",
         summary="Follow all that happens, as far as the caller may see it",
         handler=stream.stream,
         tag="events",
         scopes=_EVENTS,
         query=stream.StreamQuery,
-        headers=_LAST_EVENT_ID,
+        headers=LAST_EVENT_ID,
         media_types=(EVENT_STREAM,),
     ),
 )
@@ -274,7 +56,7 @@ ACCOUNTS: Final = (
     Operation(
         name="getMe",
         method="GET",
-        path=f"{_V1}/me",
+        path=f"{V1}/me",
         summary="Show the caller and its token",
         handler=users.me,
         tag="users",
@@ -283,7 +65,7 @@ ACCOUNTS: Final = (
     Operation(
         name="registerUser",
         method="POST",
-        path=f"{_V1}/users",
+        path=f"{V1}/users",
         summary="Register a user (admin)",
         handler=users.register,
         tag="users",
@@ -296,7 +78,7 @@ ACCOUNTS: Final = (
     Operation(
         name="listUsers",
         method="GET",
-        path=f"{_V1}/users",
+        path=f"{V1}/users",
         summary="List users, newest first (admin, auditor)",
         handler=users.list_users,
         tag="users",
@@ -351,7 +133,7 @@ ACCOUNTS: Final = (
     Operation(
         name="issueToken",
         method="POST",
-        path=f"{_V1}/tokens",
+        path=f"{V1}/tokens",
         summary="Make a token; its text is shown this once",
         handler=tokens.issue,
         tag="tokens",
@@ -364,7 +146,7 @@ ACCOUNTS: Final = (
     Operation(
         name="listTokens",
         method="GET",
-        path=f"{_V1}/tokens",
+        path=f"{V1}/tokens",
         summary="List own tokens, newest first",
         handler=tokens.list_tokens,
         tag="tokens",
@@ -424,7 +206,7 @@ AUDIT: Final = (
     Operation(
         name="listAuditEvents",
         method="GET",
-        path=f"{_V1}/audit/events",
+        path=f"{V1}/audit/events",
         summary="List what happened, newest first: who, what, from where (auditor, admin)",
         handler=audit.list_events,
         tag="audit",
@@ -448,7 +230,7 @@ OPEN: Final = (
     Operation(
         name="getHealthV1",
         method="GET",
-        path=f"{_V1}/health",
+        path=f"{V1}/health",
         summary="Say how the API is doing",
         handler=health.health,
         tag="health",
