@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from reactorcide.cli.client import Client, Refused, Unreachable
@@ -17,13 +17,14 @@ _LONGEST_PAUSE_SECONDS: Final = 2.0
 class Tail:
     """The events behind position `after` (None: from now on), each once and in order.
 
-    A stream that ends or breaks is taken up where it broke. Raises Refused, and Unreachable
-    after a minute without the API.
+    A stream that ends or breaks is taken up where it broke. `begun` gets the position behind
+    which the first one began. Raises Refused, and Unreachable after a minute without the API.
     """
 
-    def __init__(self, client: Client, after: int | None) -> None:
+    def __init__(self, client: Client, after: int | None, begun: Callable[[int], None]) -> None:
         self._client = client
         self._after = after
+        self._begun: Callable[[int], None] | None = begun
         self._heard_at = time.monotonic()
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
@@ -57,9 +58,15 @@ class Tail:
                 if event.type == "dropped":
                     return
                 told = json.loads(event.data)
-                self._after = told["position"]
+                self._stands_at(told["position"])
                 if event.type != "heartbeat":
                     yield told
+
+    def _stands_at(self, position: int) -> None:
+        self._after = position
+        if self._begun is not None:
+            self._begun(position)
+            self._begun = None
 
     def _heard(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:

@@ -34,9 +34,13 @@ def tail(client: Client, output: str, after: int | None, *, from_beginning: bool
     if from_beginning and after is not None:
         message = "give either --after or --from-beginning, not both"
         raise click.UsageError(message)
-    for event in Tail(client, 0 if from_beginning else after):
+    for event in Tail(client, 0 if from_beginning else after, _tell_beginning):
         _show(output, event)
         sys.stdout.flush()
+
+
+def _tell_beginning(position: int) -> None:
+    click.echo(f"following all that happens behind position {position}", err=True)
 
 
 def _show(output: str, event: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def test_a_restart_of_the_api_loses_nothing(on_database: Program) -> None:
         with served(on_database, listening) as api:
             api.until(lambda api: "api_started" in api.err)
             with running(client.start("events", "tail")) as tail:
-                api.until(lambda api: "GET" in api.err or tail.popen.poll() is None)
+                tail.until(lambda tail: "behind position" in tail.err)
                 first = client("submit", "--", "true").stdout.strip()
                 tail.until(lambda tail: first in tail.out)
                 assert api.stop() == 0
