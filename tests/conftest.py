@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -25,6 +26,9 @@ _FOLDER: Final = "reactorcide_server_folder"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Agree on one server; whoever needs it first starts it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in the background of a shell: the programs under test would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     of_worker = getattr(config, "workerinput", None)
     folder = Path(of_worker[_FOLDER]) if of_worker else new_session_folder()
     config.stash[_SERVER] = TestServer(folder, os.environ.get("PG_BIN"))
