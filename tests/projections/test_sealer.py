@@ -28,7 +28,7 @@ from reactorcide.tests.eventstore.waiting import until
 from reactorcide.tests.projections.test_runner import appended
 
 KEY: Final = b"k" * 32
-QUICK: Final = Pace(settling_seconds=0.02)
+QUICK: Final = Pace()
 
 TILES: Final = "SELECT * FROM sealed_tiles ORDER BY tile"
 LOG: Final = "SELECT position FROM events ORDER BY position"
