@@ -7,10 +7,12 @@ round left is sealed before the next one. Then the sealer alone, on a log that i
 """
 
 import asyncio
+import os
 import statistics
 import sys
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -32,6 +34,7 @@ _CALLERS: Final = 16
 _WARM_SECONDS: Final = 2.5
 _SECONDS: Final = 4.0
 _LOOK_SECONDS: Final = 0.1
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _HISTORY: Final = 100_000
 _KEY: Final = bytes(32)
 
@@ -50,6 +53,28 @@ async def _append(appender: Appender[None], seconds: float) -> float:
 
     written = sum(await asyncio.gather(*[caller() for _ in range(_CALLERS)]))
     return written / (time.perf_counter() - began)
+
+
+# The server's processes that work for this database: whether each is the sealer's.
+_BACKENDS: Final = """
+SELECT a.pid, EXISTS (
+    SELECT FROM pg_locks AS l WHERE l.pid = a.pid AND l.locktype = 'advisory' AND l.granted
+        AND l.classid = 1380008020
+)
+FROM pg_stat_activity AS a WHERE a.datname = current_database()"""
+
+
+async def _processor_seconds(connection: Connection, sealer_pid: int | None) -> dict[str, float]:
+    """Return what this process, the sealer's and their sessions have used up until now."""
+    used = {"append": time.process_time(), "seal": _used_by(sealer_pid) if sealer_pid else 0.0}
+    for pid, is_sealers in await connection.fetch(_BACKENDS):
+        used["seal" if is_sealers else "append"] += _used_by(pid)
+    return used
+
+
+def _used_by(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 async def _watch(connection: Connection, lags: list[float]) -> None:
@@ -72,6 +97,8 @@ async def _rounds(uri: str) -> dict[str, object]:
     database = Database(uri)
     rates: dict[bool, list[float]] = {True: [], False: []}
     lags: list[float] = []
+    unused: list[float] = []
+    used = {"append": 0.0, "seal": 0.0}
     words = [sys.executable, "-m", "reactorcide.benchmarks.sealing", uri]
     async with AsyncExitStack() as stack:
         connection = await database.connect()
@@ -79,21 +106,27 @@ async def _rounds(uri: str) -> dict[str, object]:
         appender = await stack.enter_async_context(Appender(database, _no_rows))
         for is_sealed in (False, True) * _ROUNDS:
             async with AsyncExitStack() as of_round:
+                pid = None
                 if is_sealed:
-                    await of_round.enter_async_context(child(words, {}))
+                    running = await of_round.enter_async_context(child(words, {}))
+                    pid = running.pid
                     await _seal_the_rest(connection)
                 await _append(appender, _WARM_SECONDS)
-                watching = asyncio.create_task(_watch(connection, lags)) if is_sealed else None
+                before = await _processor_seconds(connection, pid)
+                watching = asyncio.create_task(_watch(connection, lags if is_sealed else unused))
                 rates[is_sealed].append(await _append(appender, _SECONDS))
-                if watching is not None:
-                    watching.cancel()
-                    await asyncio.wait([watching])
+                watching.cancel()
+                await asyncio.wait([watching])
+                if is_sealed:
+                    after = await _processor_seconds(connection, pid)
+                    used = {who: used[who] + after[who] - before[who] for who in used}
                     await _seal_the_rest(connection)
     sealed, bare = (statistics.median(rates[kind]) for kind in (True, False))
     return {
         "with_sealer": round(sealed),
         "without": round(bare),
         "ratio": round(sealed / bare, 3),
+        "processor_share": round(used["seal"] / used["append"], 3),
         "lag_seconds_p50": round(percentile(lags, 50), 2),
         "lag_seconds_max": round(max(lags), 2),
     }
