@@ -26,7 +26,7 @@ from reactorcide.projections.sealed_log import Batch
 from reactorcide.projections.subscription import Advanced, CannotFollow, Pace, UnknownType
 
 NAME: Final = "sealed_tiles"
-EVENTS_EACH: Final = 10_000
+EVENTS_EACH: Final = 5_000
 
 PACE: Final = Pace(interval_seconds=2.0, rest=2.0, short_rest=0.1, patient_seconds=1.0)
 
