@@ -1,9 +1,9 @@
 """Sealing: what the sealer costs those who append, and how fast it is.
 
-Short rounds with and without a sealer alternate in one run: many append single events by the path
-that processes use, while a process of its own seals, as `projections run` does. A round first runs
-untimed for longer than the sealer's interval, so that sealing is under way as it always is; what the
-round without left is sealed before. Then the sealer alone, on a log that it has not seen.
+Rounds with and without a sealer alternate in one run: many append single events by the path that
+processes use, while a process of its own seals, as `projections run` does. A round first runs
+untimed for longer than the sealer's interval, so that sealing is under way as it always is; what
+the round without left is sealed before. Then the sealer alone, on a log that it has not seen.
 """
 
 import asyncio
