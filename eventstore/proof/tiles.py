@@ -1,0 +1,148 @@
+"""One sealed tile against the events that should be its leaves: everything is hashed again."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from reactorcide.eventstore.leaves import SALT_BYTES, RawEvent, UnreadableData
+from reactorcide.eventstore.merkle import HASH_BYTES, TILE_WIDTH
+from reactorcide.eventstore.proof.findings import Finding, Wrong
+from reactorcide.eventstore.proof.redactions import NO_SALT, Redactions, canonical_data
+from reactorcide.eventstore.proof.rows import SealedTile
+
+_LEAF: Final = b"\x00"
+_NOT_SEALED: Final = "it was not sealed with its neighbours"
+
+
+class Hashed(NamedTuple):
+    """What the events make of a tile's leaves."""
+
+    leaves: bytes
+    """The hashes of the leaves, up to the first that has no event, or has another's."""
+    sound: int
+    """So many of them are as they were sealed."""
+    finding: Finding | None
+    suspect: RawEvent | None = None
+    """The event that is not what was sealed at its position; it may be another's."""
+    is_leaf: bool = False
+    """Its leaf is another than the tile's: either of them was changed."""
+
+
+def shape(tile: SealedTile, number: int, last_position: int) -> str | None:
+    """Say what can't be of a tile that comes as the `number`th, after `last_position`."""
+    positions = tile.positions
+    ascending = [last_position, *positions]
+    if tile.tile != number:
+        return f"tile {number} is missing, tile {tile.tile} comes in its place"
+    if not 1 <= tile.width <= TILE_WIDTH or len(positions) != tile.width:
+        return f"tile {number} does not have the width that it says"
+    if (len(tile.salts), len(tile.payload_hashes), len(tile.leaf_hashes)) != (
+        SALT_BYTES * tile.width,
+        HASH_BYTES * tile.width,
+        HASH_BYTES * tile.width,
+    ):
+        return f"tile {number} lacks salts or hashes"
+    if any(one >= other for one, other in zip(ascending, positions, strict=False)):
+        return f"the positions of tile {number} do not ascend"
+    if (tile.first_position, tile.last_position) != (positions[0], positions[-1]):
+        return f"tile {number} does not begin and end where it says"
+    return None
+
+
+def hashed(
+    tile: SealedTile, events: Sequence[RawEvent], redactions: Redactions, last: int
+) -> Hashed:
+    """Hash the events as leaves, up to the first that is wrong.
+
+    `last` is the last position of all events that there are.
+    """
+    leaves: list[bytes] = []
+    found: tuple[int, Finding, RawEvent, bool] | None = None
+    finding: Finding | None
+    for nth, (event, position) in enumerate(zip(events, tile.positions, strict=False)):
+        if int(event.position) != position:
+            finding = _misplaced(event, position, last)
+            break
+        salt = tile.salts[SALT_BYTES * nth : SALT_BYTES * (nth + 1)]
+        sealed = tile.payload_hashes[HASH_BYTES * nth : HASH_BYTES * (nth + 1)]
+        payload = _payload_hash(event, salt)
+        leaf = sha256(_LEAF + event.entry(sealed)).digest()
+        if leaf != tile.leaf_hashes[HASH_BYTES * nth : HASH_BYTES * (nth + 1)]:
+            # Whether the event or the tile was changed is seen by what is above the tile.
+            if payload is not None and payload != sealed and salt != NO_SALT:
+                leaf = sha256(_LEAF + event.entry(payload)).digest()
+            found = found or (
+                nth,
+                _wrong(event, Wrong.EDITED, "it is not what was sealed"),
+                event,
+                True,
+            )
+        elif payload != sealed:
+            if salt == NO_SALT and payload is not None:
+                redactions.saw(event, canonical_data(event))
+            else:
+                detail = "its data, or their salt, are not what was sealed"
+                found = found or (nth, _wrong(event, Wrong.EDITED, detail), event, False)
+        leaves.append(leaf)
+    else:
+        finding = _surplus(tile, events, last)
+    if found is not None:
+        return Hashed(b"".join(leaves), *found)
+    return Hashed(b"".join(leaves), len(leaves), finding)
+
+
+def _surplus(tile: SealedTile, events: Sequence[RawEvent], last: int) -> Finding | None:
+    """Say that there are more events than leaves, or less."""
+    if len(events) < tile.width:
+        return _gone(tile.positions[len(events)], last)
+    if len(events) > tile.width:
+        return _wrong(events[tile.width], Wrong.INSERTED, _NOT_SEALED)
+    return None
+
+
+def _payload_hash(event: RawEvent, salt: bytes) -> bytes | None:
+    try:
+        return event.payload_hash(salt)
+    except UnreadableData:
+        return None
+
+
+def _misplaced(event: RawEvent, position: int, last: int) -> Finding:
+    """Say what it means that another event comes where `position` should."""
+    if int(event.position) > position:
+        return _gone(position, last)
+    return _wrong(event, Wrong.INSERTED, _NOT_SEALED)
+
+
+def _gone(position: int, last: int) -> Finding:
+    if position > last:
+        return Finding(Wrong.TAIL_CUT, position, "the events from here on were sealed and are gone")
+    return Finding(Wrong.DELETED, position, "the event that was sealed here is gone")
+
+
+def _wrong(event: RawEvent, kind: Wrong, detail: str) -> Finding:
+    return Finding(
+        kind, int(event.position), detail, event.stream_type.decode(), event.stream_id.decode()
+    )
+
+
+def sealed_at(event: RawEvent, tile: SealedTile) -> int | None:
+    """Return the position at which an event was sealed, if it is one of a tile.
+
+    For an event that is not what was sealed at its own position. Its data alone say nothing: many
+    events have the same.
+    """
+    try:
+        data = canonical_data(event)
+    except ValueError:
+        return None
+    for nth, position in enumerate(tile.positions):
+        salt = tile.salts[SALT_BYTES * nth : SALT_BYTES * (nth + 1)]
+        payload = sha256(salt + data).digest()
+        if payload != tile.payload_hashes[HASH_BYTES * nth : HASH_BYTES * (nth + 1)]:
+            continue
+        moved = event._replace(position=b"%d" % position)
+        leaf = sha256(_LEAF + moved.entry(payload)).digest()
+        if leaf == tile.leaf_hashes[HASH_BYTES * nth : HASH_BYTES * (nth + 1)]:
+            return position
+    return None
