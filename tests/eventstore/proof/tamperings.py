@@ -210,7 +210,7 @@ def _rewritten(log: Log, chance: Random) -> tuple[list[RawEvent], int]:
 def rehash_the_history(log: Log, chance: Random) -> Tampered:
     """Change an event and compute everything anew; what was signed stays, or another key signs."""
     events, index = _rewritten(log, chance)
-    sizes = [one.tree_size for one in log.checkpoints]
+    sizes = [min(one.tree_size, len(events)) for one in log.checkpoints]
     anew = seal(events, sizes, STRANGER, chance)
     kinds = frozenset({Wrong.BAD_SIGNATURE})
     if chance.random() < 0.5:
