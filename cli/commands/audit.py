@@ -1,13 +1,14 @@
 """`reactorcide audit`: what happened, of all that happened."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import click
 
+from reactorcide.cli import exits
 from reactorcide.cli.client import Client
-from reactorcide.cli.options import client_command, output_option
-from reactorcide.cli.output import show_list
+from reactorcide.cli.options import client_command, database_options, output_option, read_settings
+from reactorcide.cli.output import note, show_document, show_list
 
 COLUMNS: Final = (
     "position",
@@ -22,7 +23,7 @@ COLUMNS: Final = (
 
 @click.group()
 def audit() -> None:
-    """List what happened: who, what, from where."""
+    """List what happened: who, what, from where; and verify that it is what happened."""
 
 
 @audit.command("list")
@@ -50,3 +51,78 @@ def list_events(client: Client, output: str, **query: Any) -> None:
 def _shown(event: Mapping[str, Any]) -> dict[str, Any]:
     actor = event["actor"]
     return {**event, "actor": " ".join(str(part) for part in (actor["type"], actor["id"]) if part)}
+
+
+@audit.command()
+@click.option(
+    "--public-key",
+    "public_keys",
+    multiple=True,
+    metavar="KEY",
+    help="Verify signatures with this one (name+hash+key, or a file with it); repeatable.",
+)
+@click.option(
+    "--checkpoints",
+    "directories",
+    multiple=True,
+    metavar="DIRECTORY",
+    help="Compare with the checkpoints, and tiles, that are kept here; repeatable.",
+)
+@click.option("--tables/--no-tables", default=True, help="Compare the read tables as well.")
+@output_option
+@database_options
+def verify(
+    public_keys: tuple[str, ...],
+    directories: tuple[str, ...],
+    output: str,
+    *,
+    tables: bool,
+    **flags: str | None,
+) -> None:
+    """Verify that the log is what was sealed and signed; exit 1 at the first wrong position.
+
+    Every event is hashed again and compared with the signed checkpoints, those in the object
+    store as well; each stream is followed by the rules, and the read tables are compared with
+    what the log says.
+    """
+    import asyncio
+
+    from reactorcide.cli import proving
+    from reactorcide.cli.failures import told
+    from reactorcide.cli.local import database_of
+
+    settings = read_settings(**flags)
+    held = proving.Held(public_keys, directories, tables)
+    with told(), database_of(settings) as uri:
+        report = asyncio.run(proving.verify(uri, settings, held))
+    _show_verified(output, report)
+
+
+def _show_verified(output: str, report: Mapping[str, Any]) -> None:
+    if output != "table":
+        show_document(output, report)
+    else:
+        for line in _verified_lines(report):
+            click.echo(line)
+    if not report["is_right"]:
+        exits.end_with(exits.UNEQUAL)
+
+
+def _verified_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    if report["wrong"] is not None:
+        yield f"wrong at {report['wrong']['text']}"
+        yield f"{report['events']} events before it are as they were sealed"
+        return
+    yield (
+        f"{report['events']} events up to position {report['position']} are as they were sealed; "
+        f"{report['checkpoints']} checkpoints of {report['log']} hold"
+    )
+    yield f"{report['events_not_sealed']} events not sealed yet"
+    for table in report["tables"]:
+        if table["is_equal"]:
+            yield f"{table['name']}: {table['rows']} rows, equal to the log"
+            continue
+        yield f"{table['name']}: not what the log says"
+        for difference in table["differences"]:
+            columns = ", ".join(difference["columns"])
+            note(f"{table['name']} {difference['key']}: {difference['kind']} {columns}".rstrip())

@@ -34,22 +34,22 @@ class Tampered:
 Tampering: TypeAlias = Callable[[Log, Random], Tampered]
 
 _VALUES: Final = {
-    "actor_id": lambda: str(UUID(int=7)).encode(),
-    "actor_type": lambda: b"worker",
-    "causation_id": lambda: str(UUID(int=8)).encode(),
-    "correlation_id": lambda: str(UUID(int=9)).encode(),
-    "event_id": lambda: str(UUID(int=10)).encode(),
-    "ip": lambda: b"198.51.100.9",
-    "recorded_at": lambda: b'"2020-02-02T02:02:02.020202"',
-    "request_id": lambda: b"another",
-    "schema_version": lambda: b"2",
-    "stream_id": lambda: str(UUID(int=11)).encode(),
-    "stream_type": lambda: b"schedule",
-    "token_id": lambda: str(UUID(int=12)).encode(),
-    "type": lambda: b"job.forgotten",
-    "user_agent": lambda: b"somebody else",
-    "version": lambda: b"99",
-    "data": lambda: b'{"attempt": 77}',
+    "actor_id": str(UUID(int=7)).encode(),
+    "actor_type": b"worker",
+    "causation_id": str(UUID(int=8)).encode(),
+    "correlation_id": str(UUID(int=9)).encode(),
+    "event_id": str(UUID(int=10)).encode(),
+    "ip": b"198.51.100.9",
+    "recorded_at": b'"2020-02-02T02:02:02.020202"',
+    "request_id": b"another",
+    "schema_version": b"2",
+    "stream_id": str(UUID(int=11)).encode(),
+    "stream_type": b"schedule",
+    "token_id": str(UUID(int=12)).encode(),
+    "type": b"job.forgotten",
+    "user_agent": b"somebody else",
+    "version": b"99",
+    "data": b'{"attempt": 77}',
 }
 
 
@@ -69,7 +69,7 @@ def edit_a_column(log: Log, chance: Random) -> Tampered:
     """Put another value into one column of one event; NULL where the column may be."""
     index = chance.randrange(_sealed(log))
     column = chance.choice(sorted(_VALUES))
-    value = _VALUES[column]()
+    value = _VALUES[column]
     if getattr(log.events[index], column) == value:
         value = b'{"attempt": 78}' if column == "data" else rb"\N"
     position = _at(log, index)
@@ -193,8 +193,8 @@ def _salted(back: Log, log: Log, size: int) -> Log:
     return replace(back, tiles=tiles)
 
 
-def _rewritten(log: Log, chance: Random) -> tuple[list[RawEvent], int]:
-    """Edit, delete or insert an event; return the events, and the index where that shows."""
+def _rewritten(log: Log, chance: Random) -> list[RawEvent]:
+    """Return the events, one of them edited or deleted."""
     events = [*log.events]
     index = chance.randrange(_sealed(log) - 1)
     match chance.randrange(3):
@@ -204,12 +204,12 @@ def _rewritten(log: Log, chance: Random) -> tuple[list[RawEvent], int]:
             events[index] = events[index]._replace(data=b'{"attempt": 79}')
         case _:
             del events[index]
-    return events, index
+    return events
 
 
 def rehash_the_history(log: Log, chance: Random) -> Tampered:
     """Change an event and compute everything anew; what was signed stays, or another key signs."""
-    events, index = _rewritten(log, chance)
+    events = _rewritten(log, chance)
     sizes = [min(one.tree_size, len(events)) for one in log.checkpoints]
     anew = seal(events, sizes, STRANGER, chance)
     kinds = frozenset({Wrong.BAD_SIGNATURE})
@@ -247,11 +247,15 @@ def change_a_sealed_hash(log: Log, chance: Random) -> Tampered:
     """Change a byte of a salt or a hash in a tile."""
     number = chance.randrange(len(log.tiles))
     tile = log.tiles[number]
-    name, each = chance.choice((("salts", 16), ("payload_hashes", 32), ("leaf_hashes", 32)))
     nth = chance.randrange(tile.width)
-    log.tiles[number] = tile._replace(
-        **{name: _flipped(getattr(tile, name), nth * each + chance.randrange(each), chance)}
-    )
+    match chance.randrange(3):
+        case 0:
+            changed = tile._replace(salts=_flipped(tile.salts, nth * 16, chance))
+        case 1:
+            changed = tile._replace(payload_hashes=_flipped(tile.payload_hashes, nth * 32, chance))
+        case _:
+            changed = tile._replace(leaf_hashes=_flipped(tile.leaf_hashes, nth * 32, chance))
+    log.tiles[number] = changed
     return _exactly(log, tile.positions[nth], Wrong.EDITED, Wrong.BAD_TILE)
 
 

@@ -23,7 +23,7 @@ def logs() -> list[Log]:
     """Logs of several tiles, with checkpoints anywhere and a few events that are not sealed."""
     made = []
     for nth in range(_LOGS):
-        chance = Random(f"{SEED} {nth}")
+        chance = Random(f"{SEED} {nth}")  # noqa: S311  it must come again
         events = some_events(chance.randint(260, 620), chance)
         sealed = len(events) - chance.choice((0, 7))
         sizes = sorted({*chance.sample(range(1, sealed), chance.randint(1, 8)), sealed})
@@ -40,7 +40,7 @@ def test_every_tampering_is_found_at_its_position(logs: list[Log]) -> None:
     """Each way in turn, each time with other choices."""
     found: Counter[str] = Counter()
     for nth in range(NUMBER):
-        chance = Random(f"{SEED} {nth}")
+        chance = Random(f"{SEED} {nth}")  # noqa: S311  it must come again
         tamper = TAMPERINGS[nth % len(TAMPERINGS)]
         tampered = tamper(chance.choice(logs).copy(), chance)
         finding = verified(tampered.log, tampered.trust)
