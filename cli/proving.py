@@ -12,14 +12,16 @@ from reactorcide.cli.progress import Progress
 from reactorcide.cli.settings import Settings
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.objects import ObjectStore, ObjectStoreError
-from reactorcide.eventstore.proof import copies, walk
+from reactorcide.eventstore.proof import bundle, copies
+from reactorcide.eventstore.proof.bundle import BundleBroken
 from reactorcide.eventstore.proof.copies import Directory, NoCheckpoints
 from reactorcide.eventstore.proof.findings import Finding
 from reactorcide.eventstore.proof.rows import Copy
 from reactorcide.eventstore.proof.verification import Trust
 from reactorcide.eventstore.signed_note import NoteBroken, Signer, Verifier, signing_key
 from reactorcide.migrations.schema import check_schema
-from reactorcide.projections import checkpoint_copies, sealed_log
+from reactorcide.projections import bundling, checkpoint_copies, log_walk, sealed_log
+from reactorcide.projections.bundling import Bundled, NothingSealed, Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ async def verify(uri: str, settings: Settings, held: Held) -> dict[str, Any]:
     trust = await _trust(database, settings, held)
     progress = Progress("verifying the log")
     try:
-        seen = await walk.verify_log(database, trust, progress)
+        seen = await log_walk.verify_log(database, trust, progress)
     finally:
         progress.end()
     tables: list[dict[str, Any]] = []
@@ -60,6 +62,43 @@ async def verify(uri: str, settings: Settings, held: Held) -> dict[str, Any]:
         "wrong": shown(seen.finding),
         "tables": tables,
     }
+
+
+def verify_bundle(path: str, settings: Settings, held: Held) -> dict[str, Any]:
+    """Verify a bundle with a public key alone. Raises Stop."""
+    try:
+        log = bundle.read_header(Path(path))["log"]
+        kept = directories(held.directories)
+        keys = public_keys(held.public_keys) or (_own_key(settings, log),)
+        found = tuple(copy for one in kept for copy in one.copies)
+        seen = bundle.verify_bundle(Path(path), Trust(keys, found))
+    except BundleBroken as error:
+        raise Stop(exits.UNEQUAL, f"the bundle {path} is broken: {error}") from None
+    except OSError as error:
+        raise Stop(exits.USAGE, f"can't read {path}: {error.strerror}") from None
+    return {
+        "is_right": seen.finding is None,
+        "log": seen.log,
+        "holds": seen.holds,
+        "events": seen.events,
+        "position": seen.position,
+        "checkpoints": seen.checkpoints,
+        "wrong": shown(seen.finding),
+    }
+
+
+async def write_bundle(uri: str, path: str, selection: Selection) -> Bundled:
+    """Write a bundle. Raises DatabaseError and Stop."""
+    await check_schema(uri)
+    progress = Progress("writing the bundle")
+    try:
+        return await bundling.write_bundle(Database(uri), Path(path), selection, progress)
+    except NothingSealed as error:
+        raise Stop(exits.NOT_FOUND, str(error)) from None
+    except OSError as error:
+        raise Stop(exits.USAGE, f"can't write {path}: {error.strerror}") from None
+    finally:
+        progress.end()
 
 
 async def _trust(database: Database, settings: Settings, held: Held) -> Trust:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from uuid import UUID
 
 import click
 
@@ -68,12 +69,16 @@ def _shown(event: Mapping[str, Any]) -> dict[str, Any]:
     metavar="DIRECTORY",
     help="Compare with the checkpoints, and tiles, that are kept here; repeatable.",
 )
+@click.option(
+    "--bundle", type=click.Path(dir_okay=False), help="Verify this file, without any database."
+)
 @click.option("--tables/--no-tables", default=True, help="Compare the read tables as well.")
 @output_option
 @database_options
 def verify(
     public_keys: tuple[str, ...],
     directories: tuple[str, ...],
+    bundle: str | None,
     output: str,
     *,
     tables: bool,
@@ -93,9 +98,42 @@ def verify(
 
     settings = read_settings(**flags)
     held = proving.Held(public_keys, directories, tables)
+    if bundle is not None:
+        _show_verified(output, proving.verify_bundle(bundle, settings, held))
+        return
     with told(), database_of(settings) as uri:
         report = asyncio.run(proving.verify(uri, settings, held))
     _show_verified(output, report)
+
+
+@audit.command("bundle")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--stream", type=click.UUID, metavar="ID", help="This job, token … alone.")
+@click.option("--from", "first", type=click.IntRange(1), help="From this position on.")
+@click.option("--to", "last", type=click.IntRange(1), help="Up to this position.")
+@database_options
+def write_bundle(
+    file: str, stream: UUID | None, first: int | None, last: int | None, **flags: str | None
+) -> None:
+    """Write sealed events to FILE with all that proves them, for `audit verify --bundle`.
+
+    The whole log, or a part of it. Whoever has the public key can verify it without a database.
+    """
+    import asyncio
+
+    from reactorcide.cli import proving
+    from reactorcide.cli.failures import told
+    from reactorcide.cli.local import database_of
+    from reactorcide.projections.bundling import Selection
+
+    if stream is not None and (first is not None or last is not None):
+        message = "give --stream, or --from and --to"
+        raise click.UsageError(message)
+    settings = read_settings(**flags)
+    with told(), database_of(settings) as uri:
+        selection = Selection(stream, first, last)
+        written = asyncio.run(proving.write_bundle(uri, file, selection))
+    note(f"{written.events} events in {file}, proved by the checkpoint for {written.tree_size}")
 
 
 def _show_verified(output: str, report: Mapping[str, Any]) -> None:
@@ -117,8 +155,9 @@ def _verified_lines(report: Mapping[str, Any]) -> Iterator[str]:
         f"{report['events']} events up to position {report['position']} are as they were sealed; "
         f"{report['checkpoints']} checkpoints of {report['log']} hold"
     )
-    yield f"{report['events_not_sealed']} events not sealed yet"
-    for table in report["tables"]:
+    if "events_not_sealed" in report:
+        yield f"{report['events_not_sealed']} events not sealed yet"
+    for table in report.get("tables", ()):
         if table["is_equal"]:
             yield f"{table['name']}: {table['rows']} rows, equal to the log"
             continue

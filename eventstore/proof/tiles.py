@@ -59,36 +59,38 @@ def hashed(
     leaves: list[bytes] = []
     found: tuple[int, Finding, RawEvent, bool] | None = None
     finding: Finding | None
-    for nth, (event, position) in enumerate(zip(events, tile.positions, strict=False)):
+    salts = _parts(tile.salts, SALT_BYTES)
+    seals = zip(salts, _parts(tile.payload_hashes), _parts(tile.leaf_hashes), strict=True)
+    for event, position, (salt, sealed, stored) in zip(events, tile.positions, seals, strict=False):
         if int(event.position) != position:
             finding = _misplaced(event, position, last)
             break
-        salt = tile.salts[SALT_BYTES * nth : SALT_BYTES * (nth + 1)]
-        sealed = tile.payload_hashes[HASH_BYTES * nth : HASH_BYTES * (nth + 1)]
         payload = _payload_hash(event, salt)
         leaf = sha256(_LEAF + event.entry(sealed)).digest()
-        if leaf != tile.leaf_hashes[HASH_BYTES * nth : HASH_BYTES * (nth + 1)]:
+        if leaf != stored:
             # Whether the event or the tile was changed is seen by what is above the tile.
             if payload is not None and payload != sealed and salt != NO_SALT:
                 leaf = sha256(_LEAF + event.entry(payload)).digest()
-            found = found or (
-                nth,
-                _wrong(event, Wrong.EDITED, "it is not what was sealed"),
-                event,
-                True,
-            )
+            wrong = _wrong(event, Wrong.EDITED, "it is not what was sealed")
+            found = found or (len(leaves), wrong, event, True)
         elif payload != sealed:
             if salt == NO_SALT and payload is not None:
                 redactions.saw(event, canonical_data(event))
             else:
-                detail = "its data, or their salt, are not what was sealed"
-                found = found or (nth, _wrong(event, Wrong.EDITED, detail), event, False)
+                wrong = _wrong(
+                    event, Wrong.EDITED, "its data, or their salt, are not what was sealed"
+                )
+                found = found or (len(leaves), wrong, event, False)
         leaves.append(leaf)
     else:
         finding = _surplus(tile, events, last)
     if found is not None:
         return Hashed(b"".join(leaves), *found)
     return Hashed(b"".join(leaves), len(leaves), finding)
+
+
+def _parts(row: bytes, each: int = HASH_BYTES) -> list[bytes]:
+    return [row[at : at + each] for at in range(0, len(row), each)]
 
 
 def _surplus(tile: SealedTile, events: Sequence[RawEvent], last: int) -> Finding | None:
@@ -136,13 +138,17 @@ def sealed_at(event: RawEvent, tile: SealedTile) -> int | None:
         data = canonical_data(event)
     except ValueError:
         return None
-    for nth, position in enumerate(tile.positions):
-        salt = tile.salts[SALT_BYTES * nth : SALT_BYTES * (nth + 1)]
-        payload = sha256(salt + data).digest()
-        if payload != tile.payload_hashes[HASH_BYTES * nth : HASH_BYTES * (nth + 1)]:
+    seals = zip(
+        tile.positions,
+        _parts(tile.salts, SALT_BYTES),
+        _parts(tile.payload_hashes),
+        _parts(tile.leaf_hashes),
+        strict=False,
+    )
+    for position, salt, sealed, leaf in seals:
+        if sha256(salt + data).digest() != sealed:
             continue
         moved = event._replace(position=b"%d" % position)
-        leaf = sha256(_LEAF + moved.entry(payload)).digest()
-        if leaf == tile.leaf_hashes[HASH_BYTES * nth : HASH_BYTES * (nth + 1)]:
+        if sha256(_LEAF + moved.entry(sealed)).digest() == leaf:
             return position
     return None

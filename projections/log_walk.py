@@ -7,11 +7,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
-from uuid import UUID
 
 from reactorcide.eventstore.database import Connection, Database, database_errors
 from reactorcide.eventstore.leaves import RawEvent, Stretch, read_raw
-from reactorcide.eventstore.merkle import TileId
+from reactorcide.eventstore.merkle import TILE_WIDTH, TileId
 from reactorcide.eventstore.proof import tiles
 from reactorcide.eventstore.proof.findings import Finding, Wrong, first
 from reactorcide.eventstore.proof.rows import Page, SealedTile, SignedCheckpoint
@@ -24,7 +23,6 @@ _TILES_EACH: Final = 32
 _EVENTS_EACH: Final = 8192
 _LAST: Final = 2**63 - 1
 
-_LOG_ID: Final = "SELECT log_id FROM log_identity"
 _END: Final = "SELECT coalesce(max(position), 0) FROM events"
 _TILES: Final = """
 SELECT tile, first_position, last_position, width, positions, salts, payload_hashes, leaf_hashes
@@ -57,31 +55,30 @@ class Verified:
     seconds: float
 
 
-async def log_id(connection: Connection) -> UUID:
-    """Return who the log is."""
-    found: UUID = await connection.fetchval(_LOG_ID)
-    return found
-
-
 async def verify_log(database: Database, trust: Trust, progress: Progress) -> Verified:
     """Verify all that is sealed, and that streams go on lawfully behind it.
 
     It stops at the first position that is wrong. Copies in `trust` must have been fetched before:
     what was signed afterwards is not in this snapshot. Raises DatabaseError.
     """
-    start = time.monotonic()
     with database_errors():
         connection = await database.connect(role=False, jit="off", timezone="UTC")
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                expected = await _expected(connection)
-                with Verification(trust, expected) as walk:
-                    not_sealed = await _walk(connection, walk, expected, progress)
-                    finding = first(walk.end(), await _beside(connection))
-                    if finding is not None:
-                        finding = await _explained(connection, walk.suspect, finding)
+                return await verify_in(connection, trust, progress)
         finally:
             await connection.close()
+
+
+async def verify_in(connection: Connection, trust: Trust, progress: Progress) -> Verified:
+    """Verify what a REPEATABLE READ transaction sees; its session's time zone must be UTC."""
+    start = time.monotonic()
+    expected = await _expected(connection)
+    with Verification(trust, expected) as walk:
+        not_sealed = await _walk(connection, walk, expected, progress)
+        finding = first(walk.end(), await _beside(connection))
+        if finding is not None:
+            finding = await _explained(connection, walk.suspect, finding)
     seconds = time.monotonic() - start
     position, checkpoints = walk.last_position, walk.checkpoints
     return Verified(walk.size, position, not_sealed, checkpoints, finding, seconds)
@@ -110,13 +107,14 @@ async def _walk(
     return count
 
 
-async def pages(connection: Connection) -> AsyncIterator[Page]:
+async def pages(connection: Connection, after_tile: int = -1) -> AsyncIterator[Page]:
     """Yield what is sealed, in order; the last page has all checkpoints that are left.
 
     The connection must be in a REPEATABLE READ transaction.
     """
-    last_tile, size, position = -1, 0, 0
-    found = await _tiles(connection, last_tile)
+    found = await _tiles(connection, after_tile)
+    size = (after_tile + 1) * TILE_WIDTH
+    position = found[0].first_position - 1 if found and size else 0
     while found:
         last_tile, until = found[-1].tile, found[-1].last_position
         following = await _tiles(connection, last_tile)
