@@ -174,13 +174,13 @@ class _Walk:
 
     def take(self, line: bytes) -> bool:
         """Take a line; say whether something is wrong, so that the walk is over."""
+        if self.has_ended:
+            raise ValueError("there is more behind its end")
         if line.startswith(b'{"leaf":'):
             self._found = self._event(line)
             return self._found is not None
         found = json.loads(line)
         match found:
-            case _ if self.has_ended:
-                raise ValueError("there is more behind its end")
             case {"skipped": nodes}:
                 self._has_skipped = True
                 for height, node in nodes:
