@@ -36,7 +36,7 @@ _ENTRY: Final = (
 # What COPY writes for characters that would end a column or a row (the manual's page of COPY).
 _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _KEPT: Final = 4096
-_KEPT_BYTES: Final = 128
+_KEPT_BYTES: Final = 512
 
 
 class Leaf(NamedTuple):

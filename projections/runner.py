@@ -26,7 +26,7 @@ FOLLOWING: Final = (*(one.name for one in SUBSCRIPTIONS), sealer.NAME)
 """The names of all that follows the log."""
 
 _FLOOR_SECONDS: Final = 2.0
-_BEHIND_SECONDS: Final = 0.02
+_LEAST_SECONDS: Final = 0.02
 _STANDBY_SECONDS: Final = 2.0
 _STOPPED_SECONDS: Final = 5.0
 _LOST_SECONDS: Final = 1.0
@@ -96,17 +96,23 @@ class Runner:
     async def _follow(self, connection: Connection, listener: Listener) -> UnknownType:
         """Take batch after batch as the log grows; return what can't be taken."""
         pace, caught_up_at = self._follower.pace, monotonic()
+        position: int | None = None
+        moved_at = caught_up_at - pace.interval_seconds
         while True:
             began = monotonic()
             advanced = await self._follower.advance(connection)
             now = monotonic()
             if advanced.stopped_by is not None:
                 return advanced.stopped_by
-            least = _BEHIND_SECONDS
+            if position not in {None, advanced.position}:
+                moved_at = now
+            position = advanced.position
+            least = _LEAST_SECONDS
             if not advanced.is_behind:
-                caught_up_at, least = now, pace.settling_seconds
+                caught_up_at = now
                 if not await listener.wait(_FLOOR_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311  jitter
                     continue
+                least = max(least, moved_at + pace.interval_seconds - monotonic())
             # A busy log rings all the time: a few passes a second take it all. Writers need the
             # processors more than readers of the audit trail need the last second.
             await asyncio.sleep(max(least, _rest(pace, now - began, now - caught_up_at)))

@@ -28,7 +28,7 @@ from reactorcide.projections.subscription import Advanced, CannotFollow, Pace, U
 NAME: Final = "sealed_tiles"
 EVENTS_EACH: Final = 10_000
 
-PACE: Final = Pace(settling_seconds=2.0, rest=2.0, short_rest=0.1, patient_seconds=1.0)
+PACE: Final = Pace(interval_seconds=2.0, rest=2.0, short_rest=0.1, patient_seconds=1.0)
 
 
 class LogSealer:

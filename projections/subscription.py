@@ -65,8 +65,8 @@ class Advanced(NamedTuple):
 class Pace(NamedTuple):
     """When a runner leaves the machine to others."""
 
-    settling_seconds: float = 0.02
-    """Between a ring and the step that it causes: what comes meanwhile is taken together."""
+    interval_seconds: float = 0.02
+    """Between two steps that take something, at least: what comes meanwhile is taken together."""
     rest: float = 4.0
     """So many times as long as a step took it waits before the next."""
     short_rest: float = 1.0

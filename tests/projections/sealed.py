@@ -1,7 +1,7 @@
 """A real log, recorded by the rules and sealed, for tests of what is proved of it."""
 
 from random import Random
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from reactorcide.eventstore.database import Database
@@ -23,7 +23,7 @@ KEY: Final = bytes(range(32))
 
 async def recorded(connection: Connection, streams: int, chance: Random) -> list[UUID]:
     """Record so many histories, interleaved; return the ids of their streams."""
-    ways: list[tuple[Decider[..., ..., ...], tuple[Event, ...]]] = []
+    ways: list[tuple[Decider[Any, Any, Any], tuple[Event, ...]]] = []
     made: list[Stream] = []
     for nth in range(streams):
         ways = [(JOB, way) for way in WAY_TO.values() if way]

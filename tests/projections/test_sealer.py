@@ -28,7 +28,7 @@ from reactorcide.tests.eventstore.waiting import until
 from reactorcide.tests.projections.test_runner import appended
 
 KEY: Final = b"k" * 32
-QUICK: Final = Pace(settling_seconds=0.02)
+QUICK: Final = Pace()
 
 TILES: Final = "SELECT * FROM sealed_tiles ORDER BY tile"
 LOG: Final = "SELECT position FROM events ORDER BY position"
@@ -276,7 +276,7 @@ async def test_the_newest_checkpoint_is_copied(
         async def is_copied() -> bool:
             return "audit/checkpoints/6" in await objects.keys("audit/checkpoints")
 
-        await until(is_copied)
+        await until(is_copied, 30)
         await connection.execute(FILL, 1)
         await sealed_by(session, one)
     (last,) = await sealed_log.newest(connection)
@@ -307,10 +307,10 @@ async def test_a_store_that_is_away_is_tried_again(tmp_path: Path) -> None:
             async def is_told() -> bool:
                 return any(line["event"] == "checkpoint_not_copied" for line in lines)
 
-            await until(is_told)
+            await until(is_told, 30)
         (tmp_path / "objects").unlink()
 
         async def is_copied() -> bool:
             return bool(await objects.keys("audit/checkpoints"))
 
-        await until(is_copied)
+        await until(is_copied, 30)
