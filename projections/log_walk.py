@@ -15,6 +15,7 @@ from reactorcide.eventstore.proof import tiles
 from reactorcide.eventstore.proof.findings import Finding, Wrong, first
 from reactorcide.eventstore.proof.rows import Page, SealedTile, SignedCheckpoint
 from reactorcide.eventstore.proof.verification import Expected, Trust, Verification, moved
+from reactorcide.projections.replay import uncollected
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Told how many events are verified, and how many there are about."""
@@ -74,7 +75,7 @@ async def verify_in(connection: Connection, trust: Trust, progress: Progress) ->
     """Verify what a REPEATABLE READ transaction sees; its session's time zone must be UTC."""
     start = time.monotonic()
     expected = await _expected(connection)
-    with Verification(trust, expected) as walk:
+    with Verification(trust, expected) as walk, uncollected():
         not_sealed = await _walk(connection, walk, expected, progress)
         finding = first(walk.end(), await _beside(connection))
         if finding is not None:

@@ -10,7 +10,6 @@ from reactorcide.eventstore.proof.findings import Finding, Wrong
 from reactorcide.eventstore.proof.redactions import NO_SALT, Redactions, canonical_data
 from reactorcide.eventstore.proof.rows import SealedTile
 
-_LEAF: Final = b"\x00"
 _NOT_SEALED: Final = "it was not sealed with its neighbours"
 
 
@@ -65,12 +64,15 @@ def hashed(
         if int(event.position) != position:
             finding = _misplaced(event, position, last)
             break
-        payload = _payload_hash(event, salt)
-        leaf = sha256(_LEAF + event.entry(sealed)).digest()
+        try:
+            payload: bytes | None = event.payload_hash(salt)
+        except UnreadableData:
+            payload = None
+        leaf = event.leaf_hash(sealed)
         if leaf != stored:
             # Whether the event or the tile was changed is seen by what is above the tile.
             if payload is not None and payload != sealed and salt != NO_SALT:
-                leaf = sha256(_LEAF + event.entry(payload)).digest()
+                leaf = event.leaf_hash(payload)
             wrong = _wrong(event, Wrong.EDITED, "it is not what was sealed")
             found = found or (len(leaves), wrong, event, True)
         elif payload != sealed:
@@ -100,13 +102,6 @@ def _surplus(tile: SealedTile, events: Sequence[RawEvent], last: int) -> Finding
     if len(events) > tile.width:
         return _wrong(events[tile.width], Wrong.INSERTED, _NOT_SEALED)
     return None
-
-
-def _payload_hash(event: RawEvent, salt: bytes) -> bytes | None:
-    try:
-        return event.payload_hash(salt)
-    except UnreadableData:
-        return None
 
 
 def _misplaced(event: RawEvent, position: int, last: int) -> Finding:
@@ -149,6 +144,6 @@ def sealed_at(event: RawEvent, tile: SealedTile) -> int | None:
         if sha256(salt + data).digest() != sealed:
             continue
         moved = event._replace(position=b"%d" % position)
-        if sha256(_LEAF + moved.entry(sealed)).digest() == leaf:
+        if moved.leaf_hash(sealed) == leaf:
             return position
     return None

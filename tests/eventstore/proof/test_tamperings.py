@@ -13,7 +13,7 @@ import pytest
 from reactorcide.tests.eventstore.proof.logs import Log, seal, some_events, verified
 from reactorcide.tests.eventstore.proof.tamperings import TAMPERINGS
 
-NUMBER: Final = int(os.environ.get("REACTORCIDE_TAMPERINGS", "320"))
+NUMBER: Final = int(os.environ.get("REACTORCIDE_TAMPERINGS", "240"))
 SEED: Final = int(os.environ.get("REACTORCIDE_SEED", "20"))
 _LOGS: Final = 10
 
@@ -24,7 +24,7 @@ def logs() -> list[Log]:
     made = []
     for nth in range(_LOGS):
         chance = Random(f"{SEED} {nth}")  # noqa: S311  it must come again
-        events = some_events(chance.randint(260, 620), chance)
+        events = some_events(chance.choice((270, 300, 530)), chance)
         sealed = len(events) - chance.choice((0, 7))
         sizes = sorted({*chance.sample(range(1, sealed), chance.randint(1, 8)), sealed})
         made.append(seal(events, sizes))
