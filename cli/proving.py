@@ -43,7 +43,9 @@ async def verify(uri: str, settings: Settings, held: Held) -> dict[str, Any]:
     trust = await _trust(database, settings, held)
     progress = Progress("verifying the log")
     try:
-        seen = await log_walk.verify_log(database, trust, progress)
+        seen = await log_walk.verify_log(database, trust, progress, _objects(settings))
+    except ObjectStoreError as error:
+        raise Stop(exits.UNAVAILABLE, error.detail) from None
     finally:
         progress.end()
     tables: list[dict[str, Any]] = []
@@ -87,12 +89,16 @@ def verify_bundle(path: str, settings: Settings, held: Held) -> dict[str, Any]:
     }
 
 
-async def write_bundle(uri: str, path: str, selection: Selection) -> Bundled:
+async def write_bundle(uri: str, path: str, selection: Selection, settings: Settings) -> Bundled:
     """Write a bundle. Raises DatabaseError and Stop."""
     await check_schema(uri)
     progress = Progress("writing the bundle")
     try:
-        return await bundling.write_bundle(Database(uri), Path(path), selection, progress)
+        return await bundling.write_bundle(
+            Database(uri), Path(path), selection, progress, _objects(settings)
+        )
+    except ObjectStoreError as error:
+        raise Stop(exits.UNAVAILABLE, error.detail) from None
     except NothingSealed as error:
         raise Stop(exits.NOT_FOUND, str(error)) from None
     except OSError as error:
@@ -109,7 +115,7 @@ async def _trust(database: Database, settings: Settings, held: Held) -> Trust:
         await connection.close()
     keys = public_keys(held.public_keys) or (_own_key(settings, origin),)
     kept = directories(held.directories)
-    stored = await _in_store(settings.object_store_url)
+    stored = await _in_store(settings)
     found = [copy for one in kept for copy in one.copies]
     return Trust(keys, (*stored, *found), kept)
 
@@ -149,19 +155,24 @@ def directories(given: Sequence[str]) -> tuple[Directory, ...]:
         raise Stop(exits.USAGE, f"--checkpoints: no checkpoint in {error}") from None
 
 
-async def _in_store(url: str) -> list[Copy]:
+async def _in_store(settings: Settings) -> list[Copy]:
     """Return the copies in the object store, where there is one already."""
-    if _is_missing(url):
+    objects = _objects(settings)
+    if objects is None:
         return []
     try:
-        return await copies.in_store(ObjectStore(url), checkpoint_copies.PREFIX)
+        return await copies.in_store(objects, checkpoint_copies.PREFIX)
     except ObjectStoreError as error:
         raise Stop(exits.UNAVAILABLE, error.detail) from None
 
 
-def _is_missing(url: str) -> bool:
-    """Say whether a store is a directory that is not there: to ask it would make it."""
-    return url.startswith("file://") and not Path(unquote(url.removeprefix("file://"))).is_dir()
+def _objects(settings: Settings) -> ObjectStore | None:
+    """Return the object store; None for a directory that is not there: to ask it would make it."""
+    url = settings.object_store_url
+    is_directory = url.startswith("file://")
+    if is_directory and not Path(unquote(url.removeprefix("file://"))).is_dir():
+        return None
+    return ObjectStore(url)
 
 
 def shown(finding: Finding | None) -> dict[str, Any] | None:

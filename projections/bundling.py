@@ -6,7 +6,7 @@ what is sealed and judges nothing: that is for whoever verifies the bundle.
 
 import gzip
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,6 +16,7 @@ from reactorcide.eventstore import merkle
 from reactorcide.eventstore.database import Connection, Database, database_errors
 from reactorcide.eventstore.leaves import SALT_BYTES, RawEvent, Stretch, read_raw
 from reactorcide.eventstore.merkle import HASH_BYTES, TILE_WIDTH, Range
+from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.proof.bundle import FORMAT, NAME, Holds
 from reactorcide.eventstore.proof.redactions import NO_SALT, canonical_data
 from reactorcide.eventstore.proof.rows import Page, SealedTile
@@ -74,11 +75,16 @@ class _Placed(NamedTuple):
 
 
 async def write_bundle(
-    database: Database, path: Path, selection: Selection, progress: Progress
+    database: Database,
+    path: Path,
+    selection: Selection,
+    progress: Progress,
+    objects: ObjectStore | None = None,
 ) -> Bundled:
     """Write a bundle; a file that is there is replaced when the new one is whole.
 
-    Raises NothingSealed, DatabaseError and OSError.
+    `objects` has what was archived. Raises NothingSealed, DatabaseError, ObjectStoreError and
+    OSError.
     """
     aside = path.with_name(f".{path.name}.part")
     with database_errors():
@@ -86,7 +92,7 @@ async def write_bundle(
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 with gzip.open(aside, "wb", compresslevel=_COMPRESSION) as file:
-                    writing = await _begun(connection, file, selection)
+                    writing = await _begun(connection, file, selection, objects)
                     bundled = await writing.write(selection, progress)
             aside.replace(path)
         finally:
@@ -95,26 +101,36 @@ async def write_bundle(
     return bundled
 
 
-async def _begun(connection: Connection, file: gzip.GzipFile, selection: Selection) -> "_Writing":
+async def _begun(
+    connection: Connection,
+    file: gzip.GzipFile,
+    selection: Selection,
+    objects: ObjectStore | None,
+) -> "_Writing":
     newest = await connection.fetchrow(_SIZE)
     if newest is None:
         raise NothingSealed("nothing of this log is sealed yet")
     log = await sealed_log.origin(connection)
     header = {"bundle": NAME, "format": FORMAT, "log": log, "holds": selection.holds}
     file.write(_line(header))
-    return _Writing(connection, file, newest["tree_size"], newest["note"])
+    return _Writing(connection, file, dict(newest), objects)
 
 
 class _Writing:
     """A bundle under way: which leaves are told of already, how many events are in it."""
 
     def __init__(
-        self, connection: Connection, file: gzip.GzipFile, tree_size: int, note: str
+        self,
+        connection: Connection,
+        file: gzip.GzipFile,
+        newest: Mapping[str, Any],
+        objects: ObjectStore | None,
     ) -> None:
         self._connection = connection
         self._file = file
-        self._tree_size = tree_size
-        self._note = note
+        self._objects = objects
+        self._tree_size: int = newest["tree_size"]
+        self._note: str = newest["note"]
         self._leaf = 0
         self._events = 0
 
@@ -130,7 +146,7 @@ class _Writing:
         return Bundled(self._events, self._tree_size)
 
     async def _log(self, progress: Progress) -> None:
-        async for page in pages(self._connection):
+        async for page in pages(self._connection, objects=self._objects):
             signed = iter(page.checkpoints)
             checkpoint = next(signed, None)
             for placed in _placed(page, self._leaf):
@@ -166,7 +182,8 @@ class _Writing:
         last = 2**63 - 1 if selection.last is None else selection.last
         begin = await self._tile_of(first)
         leaf = 0 if begin is None else begin.tile * TILE_WIDTH
-        async for page in pages(self._connection, -1 if begin is None else begin.tile - 1):
+        after = -1 if begin is None else begin.tile - 1
+        async for page in pages(self._connection, after, self._objects):
             for placed in _placed(page, leaf):
                 if first <= int(placed.event.position) <= last:
                     yield placed

@@ -11,10 +11,12 @@ from typing import Final, TypeAlias
 from reactorcide.eventstore.database import Connection, Database, database_errors
 from reactorcide.eventstore.leaves import RawEvent, Stretch, read_raw
 from reactorcide.eventstore.merkle import TILE_WIDTH, TileId
+from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.proof import tiles
 from reactorcide.eventstore.proof.findings import Finding, Wrong, first
 from reactorcide.eventstore.proof.rows import Page, SealedTile, SignedCheckpoint
 from reactorcide.eventstore.proof.verification import Expected, Trust, Verification, moved
+from reactorcide.projections.archived_events import ArchivedEvents
 from reactorcide.projections.replay import uncollected
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -56,27 +58,33 @@ class Verified:
     seconds: float
 
 
-async def verify_log(database: Database, trust: Trust, progress: Progress) -> Verified:
+async def verify_log(
+    database: Database, trust: Trust, progress: Progress, objects: ObjectStore | None = None
+) -> Verified:
     """Verify all that is sealed, and that streams go on lawfully behind it.
 
     It stops at the first position that is wrong. Copies in `trust` must have been fetched before:
-    what was signed afterwards is not in this snapshot. Raises DatabaseError.
+    what was signed afterwards is not in this snapshot. `objects` has what was archived. Raises
+    DatabaseError and ObjectStoreError.
     """
     with database_errors():
         connection = await database.connect(role=False, jit="off", timezone="UTC")
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                return await verify_in(connection, trust, progress)
+                return await verify_in(connection, trust, progress, objects)
         finally:
             await connection.close()
 
 
-async def verify_in(connection: Connection, trust: Trust, progress: Progress) -> Verified:
+async def verify_in(
+    connection: Connection, trust: Trust, progress: Progress, objects: ObjectStore | None = None
+) -> Verified:
     """Verify what a REPEATABLE READ transaction sees; its session's time zone must be UTC."""
     start = time.monotonic()
     expected = await _expected(connection)
     with Verification(trust, expected) as walk, uncollected():
-        not_sealed = await _walk(connection, walk, expected, progress)
+        sealed = pages(connection, objects=objects)
+        not_sealed = await _walk(connection, walk, sealed, progress)
         finding = first(walk.end(), await _beside(connection))
         if finding is not None:
             finding = await _explained(connection, walk.suspect, finding)
@@ -92,11 +100,11 @@ async def _expected(connection: Connection) -> Expected:
 
 
 async def _walk(
-    connection: Connection, walk: Verification, expected: Expected, progress: Progress
+    connection: Connection, walk: Verification, sealed: AsyncIterator[Page], progress: Progress
 ) -> int:
     """Take page after page, then the rest; return how many events are not sealed."""
-    total = expected.last_position
-    async for page in pages(connection):
+    total = await connection.fetchval(_END)
+    async for page in sealed:
         if walk.page(page) is not None:
             return 0
         progress(walk.size, max(total, walk.size))
@@ -108,11 +116,14 @@ async def _walk(
     return count
 
 
-async def pages(connection: Connection, after_tile: int = -1) -> AsyncIterator[Page]:
+async def pages(
+    connection: Connection, after_tile: int = -1, objects: ObjectStore | None = None
+) -> AsyncIterator[Page]:
     """Yield what is sealed, in order; the last page has all checkpoints that are left.
 
     The connection must be in a REPEATABLE READ transaction.
     """
+    archived = None if objects is None else ArchivedEvents(connection, objects)
     found = await _tiles(connection, after_tile)
     size = (after_tile + 1) * TILE_WIDTH
     position = found[0].first_position - 1 if found and size else 0
@@ -123,6 +134,8 @@ async def pages(connection: Connection, after_tile: int = -1) -> AsyncIterator[P
         signed = await connection.fetch(_SIGNED, size, end if following else _LAST, end - size + 1)
         # One more than there may be: if there are more, the first that is too much is among them.
         events = await _events(connection, Stretch(position, until, end - size + 1))
+        if archived is not None:
+            events = await archived.merged(events, position, until)
         yield Page(found, events, [SignedCheckpoint(*row) for row in signed])
         size, position, found = end, until, following
 

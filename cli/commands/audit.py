@@ -175,7 +175,7 @@ def write_bundle(
     settings = read_settings(**flags)
     with told(), database_of(settings) as uri:
         selection = Selection(stream, first, last)
-        written = asyncio.run(proving.write_bundle(uri, file, selection))
+        written = asyncio.run(proving.write_bundle(uri, file, selection, settings))
     note(f"{written.events} events in {file}, proved by the checkpoint for {written.tree_size}")
 
 
