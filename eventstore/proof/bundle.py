@@ -15,6 +15,7 @@ these lines is looked at, so a bundle of any length takes the same memory.
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -40,6 +41,8 @@ _LONGEST_LINE: Final = 64 * 1024 * 1024
 _LEAF: Final = b"\x00"
 _EVENT: Final = b',"event":'
 _DATA: Final = b'},"data":'
+_HEAD: Final = re.compile(rb'\{"leaf":(\d+),"salt":"([0-9a-f]{32})","hash":"([0-9a-f]{64})"')
+_NOTED: Final = 500
 
 
 class BundleBroken(Exception):  # noqa: N818  named by what is so, like the rejections
@@ -149,7 +152,7 @@ class _Walk:
         self._peaks = Peaks()
         self._streams = Streams()
         self._redactions = Redactions()
-        self._stream_ids: set[bytes] = set()
+        self._noted: list[RawEvent] = []
         self._has_skipped = False
         self._signed = 0
         self._unsigned_from: int | None = None
@@ -221,21 +224,29 @@ class _Walk:
                 return Finding(Wrong.TAIL_CUT, self.position + 1, detail)
         return None
 
+    def _note(self) -> None:
+        self._streams.note(self._noted)
+        self._noted.clear()
+
     def _lawful(self) -> Finding | None:
         """Follow the streams where they are here from their first event on."""
+        self._note()
         return None if self._holds == "range" and self._has_skipped else self._streams.settle()
 
     def _event(self, line: bytes) -> Finding | None:
         head, _, rest = line.partition(_EVENT)
         entry, _, data = rest.partition(_DATA)
         entry, data = entry + b"}", data.rstrip()[:-1]
-        says, envelope = json.loads(head + b"}"), json.loads(entry)
-        event, salt = _as_row(envelope, data), bytes.fromhex(says["salt"])
-        finding = self._placed(says["leaf"], event)
+        says = _HEAD.fullmatch(head)
+        if says is None:
+            raise ValueError("it has no leaf, salt and hash")
+        envelope = json.loads(entry)
+        event, salt = _as_row(envelope, data), bytes.fromhex(says[2].decode())
+        finding = self._placed(int(says[1]), event)
         if finding is not None:
             return finding
         leaf = sha256(_LEAF + entry).digest()
-        if leaf.hex() != says["hash"]:
+        if leaf.hex().encode() != says[3]:
             return _wrong(event, Wrong.EDITED, "it is not what was sealed")
         if sha256(salt + data).hexdigest() != envelope["payload_hash"]:
             if salt != NO_SALT:
@@ -261,7 +272,9 @@ class _Walk:
         if self._unsigned_from is None:
             self._unsigned_from = self.position
         self.events += 1
-        self._streams.note((event,))
+        self._noted.append(event)
+        if len(self._noted) >= _NOTED:
+            self._note()
         if event.stream_type == b"redaction":
             self._redactions.note(event)
 
@@ -291,19 +304,26 @@ def _hash(text: str) -> bytes:
     return node
 
 
-_BLANK: Final = RawEvent(*[b""] * len(RawEvent._fields))
-
-
 def _as_row(envelope: dict[str, Any], data: bytes) -> RawEvent:
     """Return as much of an event as is looked at, as a row of the log's table has it."""
-    return _BLANK._replace(
-        position=b"%d" % envelope["position"],
+    return RawEvent(
+        actor_id=b"",
+        actor_type=b"",
+        causation_id=b"",
+        correlation_id=b"",
         event_id=envelope["event_id"].encode(),
-        stream_type=envelope["stream_type"].encode(),
+        ip=b"",
+        position=b"%d" % envelope["position"],
+        recorded_at=b"",
+        request_id=b"",
+        schema_version=b"",
         stream_id=envelope["stream_id"].encode(),
-        version=b"%d" % envelope["version"],
+        stream_type=envelope["stream_type"].encode(),
+        token_id=b"",
         type=envelope["type"].encode(),
-        data=data.replace(b"\\", b"\\\\"),
+        user_agent=b"",
+        version=b"%d" % envelope["version"],
+        data=data.replace(b"\\", rb"\\"),
     )
 
 
