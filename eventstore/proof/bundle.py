@@ -25,6 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
 
+from pydantic_core import from_json
+
 from reactorcide.eventstore.leaves import RawEvent
 from reactorcide.eventstore.merkle import HASH_BYTES, inner_hash
 from reactorcide.eventstore.proof.findings import Finding, Wrong, first
@@ -240,7 +242,7 @@ class _Walk:
         says = _HEAD.fullmatch(head)
         if says is None:
             raise ValueError("it has no leaf, salt and hash")
-        envelope = json.loads(entry)
+        envelope = from_json(entry)
         event, salt = _as_row(envelope, data), bytes.fromhex(says[2].decode())
         finding = self._placed(int(says[1]), event)
         if finding is not None:

@@ -6,6 +6,8 @@ from random import Random
 from typing import Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reactorcide.cli.tiles import write_tree
 from reactorcide.eventstore.codec import EVENT_TYPES
@@ -66,6 +68,15 @@ def test_tiles_kept_elsewhere_name_the_event_in_a_rewritten_history(
     assert finding is not None
     assert (finding.kind, finding.position) == (Wrong.REHASHED, int(events[index].position))
     assert verified(log, replace(TRUST, copies=kept.copies, tiles=(kept,))) is None
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_however_a_log_was_sealed_it_is_right(log: Log, data: st.DataObject) -> None:
+    """In batches of any sizes, signed after each; some events may not be sealed yet."""
+    number = data.draw(st.integers(1, _SIZE))
+    sizes = data.draw(st.sets(st.integers(1, number), max_size=12))
+    assert verified(seal(log.events[:number], sizes)) is None
 
 
 def test_tiles_are_where_the_format_says() -> None:
