@@ -1,16 +1,18 @@
 """Sealing: what the sealer costs those who append, and how fast it is.
 
 Rounds with and without a sealer alternate in one run: many append single events by the path that
-processes use, while a process of its own seals, as `projections run` does. Each round first runs
-untimed for longer than the sealer's interval, so that it is under way as it always is; what a
-round left is sealed before the next one. Then the sealer alone, on a log that it has not seen.
+processes use, while a process of its own seals, as `projections run` does. A round first runs
+untimed for longer than the sealer's interval, so that sealing is under way as it always is; what
+the round without left is sealed before. Then the sealer alone, on a log that it has not seen.
 """
 
 import asyncio
 import os
+import signal
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -26,10 +28,11 @@ from reactorcide.eventstore.database import Connection, Database
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import Change
 from reactorcide.projections import checkpoints, sealer
+from reactorcide.projections.checkpoints import Standing
 from reactorcide.projections.runner import Runner
 from reactorcide.projections.sealer import LogSealer
 
-_ROUNDS: Final = 5
+_ROUNDS: Final = 6
 _CALLERS: Final = 16
 _WARM_SECONDS: Final = 2.5
 _SECONDS: Final = 4.0
@@ -85,10 +88,19 @@ async def _watch(connection: Connection, lags: list[float]) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _seal_the_rest(connection: Connection) -> None:
+def _started(standing: Standing) -> bool:
+    return standing.is_followed and not standing.lag_events
+
+
+def _stopped(standing: Standing) -> bool:
+    return not standing.is_followed
+
+
+async def _stands(connection: Connection, is_so: Callable[[Standing], bool]) -> None:
+    """Wait until the sealer stands so."""
     while True:
         (standing,) = await checkpoints.standings(connection, [sealer.NAME])
-        if not standing.lag_events:
+        if is_so(standing):
             return
         await asyncio.sleep(_LOOK_SECONDS)
 
@@ -104,28 +116,27 @@ async def _rounds(uri: str) -> dict[str, object]:
         connection = await database.connect()
         stack.push_async_callback(connection.close)
         appender = await stack.enter_async_context(Appender(database, _no_rows))
+        running = await stack.enter_async_context(child(words, {}))
+        await _stands(connection, _started)
         for is_sealed in (False, True) * _ROUNDS:
-            async with AsyncExitStack() as of_round:
-                pid = None
-                if is_sealed:
-                    running = await of_round.enter_async_context(child(words, {}))
-                    pid = running.pid
-                    await _seal_the_rest(connection)
-                await _append(appender, _WARM_SECONDS)
-                before = await _processor_seconds(connection, pid)
-                watching = asyncio.create_task(_watch(connection, lags if is_sealed else unused))
-                rates[is_sealed].append(await _append(appender, _SECONDS))
-                watching.cancel()
-                await asyncio.wait([watching])
-                if is_sealed:
-                    after = await _processor_seconds(connection, pid)
-                    used = {who: used[who] + after[who] - before[who] for who in used}
-                    await _seal_the_rest(connection)
+            running.send_signal(signal.SIGUSR1 if is_sealed else signal.SIGUSR2)
+            await _stands(connection, _started if is_sealed else _stopped)
+            await _append(appender, _WARM_SECONDS)
+            before = await _processor_seconds(connection, running.pid)
+            watching = asyncio.create_task(_watch(connection, lags if is_sealed else unused))
+            rates[is_sealed].append(await _append(appender, _SECONDS))
+            watching.cancel()
+            await asyncio.wait([watching])
+            if is_sealed:
+                after = await _processor_seconds(connection, running.pid)
+                used = {who: used[who] + after[who] - before[who] for who in used}
     sealed, bare = (statistics.median(rates[kind]) for kind in (True, False))
+    pairs = [a / b for a, b in zip(rates[True], rates[False], strict=True)]
     return {
         "with_sealer": round(sealed),
         "without": round(bare),
         "ratio": round(sealed / bare, 3),
+        "ratio_of_pairs": round(statistics.median(pairs), 3),
         "processor_share": round(used["seal"] / used["append"], 3),
         "lag_seconds_p50": round(percentile(lags, 50), 2),
         "lag_seconds_max": round(max(lags), 2),
@@ -153,10 +164,19 @@ async def measure(uri: str) -> None:
 
 
 async def _seal(uri: str) -> None:
-    """Seal until killed."""
-    database = Database(uri)
+    """Seal from SIGUSR1 to SIGUSR2, again and again, until killed; begin at once."""
+    database, wanted = Database(uri), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, wanted.set)
+    loop.add_signal_handler(signal.SIGUSR2, wanted.clear)
+    wanted.set()
     async with Doorbell(database, ["events"]) as doorbell:
-        await Runner(database, doorbell, LogSealer(_KEY, lambda _size, _note: None)).run()
+        while True:
+            await wanted.wait()
+            one = LogSealer(_KEY, lambda _size, _note: None)
+            async with Runner(database, doorbell, one):
+                while wanted.is_set():  # noqa: ASYNC110  a signal clears it
+                    await asyncio.sleep(_LOOK_SECONDS)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ from reactorcide.eventstore.leaves import RawEvent
 from reactorcide.eventstore.objects import ObjectMissing, ObjectStore
 
 _HAS_ARCHIVES: Final = "SELECT to_regclass('archived_objects') IS NOT NULL"
-_OBJECTS: Final = """
-SELECT object_key, last_position FROM archived_objects
-WHERE last_position >= $1 AND first_position <= $2 ORDER BY first_position"""
+_REACHED_PART: Final = """
+FROM archived_objects WHERE last_position >= $1 AND first_position <= $2 ORDER BY first_position"""
 _DATA: Final = b',"data":'
 _NULL: Final = rb"\N"
 # What COPY writes for characters that would end a column or a row.
@@ -54,7 +53,8 @@ class ArchivedEvents:
         return sorted([*events, *archived], key=_position) if archived else events
 
     async def _between(self, after: int, until: int) -> list[RawEvent]:
-        found = await self._connection.fetch(_OBJECTS, after + 1, until)
+        objects = "SELECT object_key, last_position" + _REACHED_PART
+        found = await self._connection.fetch(objects, after + 1, until)
         held = {}
         for key, last_position in found:
             known = self._held.get(key)
