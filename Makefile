@@ -10,7 +10,7 @@ SOURCES := eventstore projections api worker cli migrations tests benchmarks
 WORKERS := 2
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast s3-test tlog-test lint format canaries bench bench-peers chaos cuts lock clean
+.PHONY: demo test test-fast s3-test tlog-test lint format canaries tamper bench bench-peers chaos cuts lock clean
 
 demo: $(VENV)/.runtime ## start everything, run one job, show what happened, stop
 	@$(BIN)/reactorcide demo
@@ -48,6 +48,9 @@ format: $(VENV)/.dev ## put the format right, and what ruff can put right
 
 canaries: $(VENV)/.dev ## look for a thousand secrets in every encoding, cut everywhere: a minute
 	REACTORCIDE_CANARIES=1000 $(BIN)/pytest -q tests/worker/test_masking.py -k canary
+
+tamper: $(VENV)/.dev ## tamper with sealed logs 10,000 times; each must be found, at its position: minutes
+	REACTORCIDE_TAMPERINGS=10000 $(BIN)/pytest -q tests/eventstore/proof/test_tamperings.py
 
 bench: $(VENV)/.runtime ## measure, each number beside its floor
 	$(BIN)/python -m reactorcide.benchmarks

@@ -33,7 +33,7 @@ COMMANDS: Final = {
     "artifacts": (f"{_AT}.artifacts:artifacts", "List and fetch what a job left."),
     "events": (f"{_AT}.events:events", "Follow all that happens."),
     "queues": (f"{_AT}.queues:queues", "Count the jobs of each queue that have not ended."),
-    "audit": (f"{_AT}.audit:audit", "List what happened: who, what, from where."),
+    "audit": (f"{_AT}.audit:audit", "List what happened; seal it, verify it, take it along."),
     "completion": (f"{_AT}.completion:completion", "Print the completion script of a shell."),
 }
 

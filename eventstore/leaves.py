@@ -159,10 +159,14 @@ class RawEvent(NamedTuple):
             version,
         )
 
+    def leaf_hash(self, payload: bytes) -> bytes:
+        """Return the hash of its leaf, given the hash of the data."""
+        return sha256(self._hashed(payload)).digest()
+
     def leaf(self, salt: bytes) -> Leaf:
         """Return its place in the tree. Raises UnreadableData."""
         payload = self.payload_hash(salt)
-        return new(Leaf, (int(self.position), payload, sha256(self._hashed(payload)).digest()))
+        return new(Leaf, (int(self.position), payload, self.leaf_hash(payload)))
 
 
 class Stretch(NamedTuple):

@@ -1,16 +1,17 @@
 """`reactorcide audit`: what happened, of all that happened, and the proof of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import click
 
 from reactorcide.cli import exits
 from reactorcide.cli.client import Client
 from reactorcide.cli.exits import Stop
-from reactorcide.cli.options import client_command, output_option
-from reactorcide.cli.output import note, show_list, show_record
+from reactorcide.cli.options import client_command, database_options, output_option, read_settings
+from reactorcide.cli.output import note, show_document, show_list, show_record
 
 COLUMNS: Final = (
     "position",
@@ -25,7 +26,7 @@ COLUMNS: Final = (
 
 @click.group()
 def audit() -> None:
-    """List what happened, and seal the log that says so."""
+    """List what happened; seal the log that says so, and verify it."""
 
 
 @audit.command("list")
@@ -94,3 +95,116 @@ def _copy_tree(client: Client, directory: Path, sealed: Mapping[str, Any]) -> in
 def _shown(event: Mapping[str, Any]) -> dict[str, Any]:
     actor = event["actor"]
     return {**event, "actor": " ".join(str(part) for part in (actor["type"], actor["id"]) if part)}
+
+
+@audit.command()
+@click.option(
+    "--public-key",
+    "public_keys",
+    multiple=True,
+    metavar="KEY",
+    help="Verify signatures with this one (name+hash+key, or a file with it); repeatable.",
+)
+@click.option(
+    "--checkpoints",
+    "directories",
+    multiple=True,
+    metavar="DIRECTORY",
+    help="Compare with the checkpoints, and tiles, that are kept here; repeatable.",
+)
+@click.option(
+    "--bundle", type=click.Path(dir_okay=False), help="Verify this file, without any database."
+)
+@click.option("--tables/--no-tables", default=True, help="Compare the read tables as well.")
+@output_option
+@database_options
+def verify(
+    public_keys: tuple[str, ...],
+    directories: tuple[str, ...],
+    bundle: str | None,
+    output: str,
+    *,
+    tables: bool,
+    **flags: str | None,
+) -> None:
+    """Verify that the log is what was sealed and signed; exit 1 at the first wrong position.
+
+    Every event is hashed again and compared with the signed checkpoints, those in the object
+    store as well; each stream is followed by the rules, and the read tables are compared with
+    what the log says.
+    """
+    import asyncio
+
+    from reactorcide.cli import proving
+    from reactorcide.cli.failures import told
+    from reactorcide.cli.local import database_of
+
+    settings = read_settings(**flags)
+    held = proving.Held(public_keys, directories, tables)
+    if bundle is not None:
+        _show_verified(output, proving.verify_bundle(bundle, settings, held))
+        return
+    with told(), database_of(settings) as uri:
+        report = asyncio.run(proving.verify(uri, settings, held))
+    _show_verified(output, report)
+
+
+@audit.command("bundle")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--stream", type=click.UUID, metavar="ID", help="This job, token … alone.")
+@click.option("--from", "first", type=click.IntRange(1), help="From this position on.")
+@click.option("--to", "last", type=click.IntRange(1), help="Up to this position.")
+@database_options
+def write_bundle(
+    file: str, stream: UUID | None, first: int | None, last: int | None, **flags: str | None
+) -> None:
+    """Write sealed events to FILE with all that proves them, for `audit verify --bundle`.
+
+    The whole log, or a part of it. Whoever has the public key can verify it without a database.
+    """
+    import asyncio
+
+    from reactorcide.cli import proving
+    from reactorcide.cli.failures import told
+    from reactorcide.cli.local import database_of
+    from reactorcide.projections.bundling import Selection
+
+    if stream is not None and (first is not None or last is not None):
+        message = "give --stream, or --from and --to"
+        raise click.UsageError(message)
+    settings = read_settings(**flags)
+    with told(), database_of(settings) as uri:
+        selection = Selection(stream, first, last)
+        written = asyncio.run(proving.write_bundle(uri, file, selection, settings))
+    note(f"{written.events} events in {file}, proved by the checkpoint for {written.tree_size}")
+
+
+def _show_verified(output: str, report: Mapping[str, Any]) -> None:
+    if output != "table":
+        show_document(output, report)
+    else:
+        for line in _verified_lines(report):
+            click.echo(line)
+    if not report["is_right"]:
+        exits.end_with(exits.UNEQUAL)
+
+
+def _verified_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    if report["wrong"] is not None:
+        yield f"wrong at {report['wrong']['text']}"
+        yield f"{report['events']} events before it are as they were sealed"
+        return
+    yield (
+        f"{report['events']} events up to position {report['position']} are as they were sealed; "
+        f"{report['checkpoints']} checkpoints of {report['log']} hold"
+    )
+    if "events_not_sealed" in report:
+        yield f"{report['events_not_sealed']} events not sealed yet"
+    for table in report.get("tables", ()):
+        if table["is_equal"]:
+            yield f"{table['name']}: {table['rows']} rows, equal to the log"
+            continue
+        yield f"{table['name']}: not what the log says"
+        for difference in table["differences"]:
+            columns = ", ".join(difference["columns"])
+            note(f"{table['name']} {difference['key']}: {difference['kind']} {columns}".rstrip())
