@@ -6,6 +6,7 @@ from uuid import UUID
 
 from reactorcide.eventstore.domain.events import (
     AnyEvent,
+    EventRedacted,
     JobCancelled,
     JobCancelRequested,
     JobClaimed,
@@ -83,6 +84,7 @@ EVENTS: Final[tuple[AnyEvent, ...]] = (
     WORKER_REGISTERED,
     WorkerDrained(),
     WorkerStopped(reason="SIGTERM"),
+    EventRedacted(position=7, reason="a customer asked for it", remaining_hash="0" * 64),
 )
 
 _QUEUED_SO: Final = (SUBMITTED, QUEUED)
