@@ -44,9 +44,15 @@ _FEW_STREAMS: Final = 200
 _CLOSE_SECONDS: Final = 5.0
 _SWAP_SECONDS: Final = 120.0
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '100ms'"
+# Those that went on, and those of which an event was redacted.
 _TOUCHED: Final = """
-SELECT DISTINCT stream_id FROM events
-WHERE stream_type = $1 AND position > $2 AND position <= $3 ORDER BY stream_id"""
+SELECT stream_id FROM events WHERE stream_type = $1 AND position > $2 AND position <= $3
+UNION
+SELECT told.stream_id FROM events AS redaction
+JOIN events AS told ON told.position = (redaction.data ->> 'position')::bigint
+WHERE redaction.stream_type = 'redaction' AND told.stream_type = $1
+    AND redaction.position > $2 AND redaction.position <= $3
+ORDER BY stream_id"""
 _LAST: Final = 2**63 - 1
 _ONLY_ONE: Final = "SELECT pg_try_advisory_lock(hashtext('rebuild ' || $1))"
 

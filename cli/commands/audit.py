@@ -1,4 +1,4 @@
-"""`reactorcide audit`: what happened, of all that happened."""
+"""`reactorcide audit`: what happened, of all that happened; and what is not to be told any more."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,7 +7,7 @@ import click
 
 from reactorcide.cli.client import Client
 from reactorcide.cli.options import client_command, output_option
-from reactorcide.cli.output import show_list
+from reactorcide.cli.output import show_list, show_record
 
 COLUMNS: Final = (
     "position",
@@ -22,7 +22,7 @@ COLUMNS: Final = (
 
 @click.group()
 def audit() -> None:
-    """List what happened: who, what, from where."""
+    """List what happened: who, what, from where. Erase what must not be kept."""
 
 
 @audit.command("list")
@@ -50,3 +50,19 @@ def list_events(client: Client, output: str, **query: Any) -> None:
 def _shown(event: Mapping[str, Any]) -> dict[str, Any]:
     actor = event["actor"]
     return {**event, "actor": " ".join(str(part) for part in (actor["type"], actor["id"]) if part)}
+
+
+@audit.command()
+@click.argument("position", type=click.IntRange(min=1))
+@click.option("--reason", metavar="TEXT", required=True, help="Why; it is recorded for good.")
+@output_option
+@client_command
+def redact(client: Client, position: int, reason: str, output: str) -> None:
+    """Erase what the event at POSITION tells, for good (admin).
+
+    Its type, time, actor and place stay, and the proof that it happened. It must be sealed, and
+    its job ended. Logs and artifacts in the object store are no events: delete the job for that.
+    """
+    path = f"/audit/events/{position}/redact"
+    event = client.call("POST", path, body={"reason": reason}).json()
+    show_record(output, event if output != "table" else _shown(event))

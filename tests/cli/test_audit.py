@@ -71,3 +71,10 @@ def test_a_killed_runner_is_followed_by_the_api(on_database: Program) -> None:
             runner.stop(signal.SIGKILL)
             assert on_database("token", "create", "--user", "u").returncode == 0
             until(lambda: _trail(on_database)["why"] == "up to date")
+
+
+def test_what_is_not_there_is_not_redacted(stack: Program) -> None:
+    """Exit 5; without a reason it is not even tried."""
+    assert stack("audit", "redact", "999999999", "--reason", "a test").returncode == 5
+    for words in (("1",), ("--reason", "a test"), ("0", "--reason", "a test")):
+        assert stack("audit", "redact", *words).returncode == 2
