@@ -367,4 +367,28 @@ class EventRedacted(Event):
 
 RedactionEvent: TypeAlias = EventRedacted
 
-AnyEvent: TypeAlias = JobEvent | TokenEvent | UserEvent | WorkerEvent | RedactionEvent
+
+# Archives
+
+
+class StreamsArchived(Event):
+    """Whole streams went from the log into an object of the object store, with their proofs.
+
+    `sha256` (hex) is the object's; its stream is the object's id.
+    """
+
+    wire_type: ClassVar[str] = "streams.archived"
+
+    object_key: str
+    sha256: str
+    streams: int
+    events: int
+    first_position: int
+    last_position: int
+
+
+ArchiveEvent: TypeAlias = StreamsArchived
+
+AnyEvent: TypeAlias = (
+    JobEvent | TokenEvent | UserEvent | WorkerEvent | RedactionEvent | ArchiveEvent
+)

@@ -32,6 +32,7 @@ from reactorcide.eventstore.domain.events import (
     JobSubmitted,
     JobTimedOut,
     RedactionEvent,
+    StreamsArchived,
     TokenIssued,
     TokenRevoked,
     TokenRotated,
@@ -70,6 +71,7 @@ _STAYS: Final[Mapping[type[AnyEvent], str]] = {
     WorkerDrained: "",
     WorkerStopped: "",
     EventRedacted: "position remaining_hash",
+    StreamsArchived: "object_key sha256 streams events first_position last_position",
 }
 
 STAYS: Final[Mapping[type[Event], frozenset[str]]] = MappingProxyType(

@@ -4,11 +4,12 @@ from typing import get_args
 
 import pytest
 
-from reactorcide.eventstore.domain import job, redaction, token, user, worker
+from reactorcide.eventstore.domain import archive, job, redaction, token, user, worker
 from reactorcide.eventstore.domain.decider import fold
 from reactorcide.eventstore.domain.errors import IllegalTransition
 from reactorcide.eventstore.domain.events import (
     AnyEvent,
+    ArchiveEvent,
     Event,
     JobEvent,
     RedactionEvent,
@@ -33,6 +34,7 @@ def test_there_is_a_sample_of_every_event() -> None:
         (UserEvent, user.TRANSITIONS),
         (WorkerEvent, worker.TRANSITIONS),
         (RedactionEvent, redaction.TRANSITIONS),
+        (ArchiveEvent, archive.TRANSITIONS),
     ],
 )
 def test_every_event_is_legal_somewhere(
@@ -51,6 +53,7 @@ def test_every_event_is_legal_somewhere(
         (user.UserStatus, user.TRANSITIONS),
         (worker.WorkerStatus, worker.TRANSITIONS),
         (redaction.RedactionStatus, redaction.TRANSITIONS),
+        (archive.ArchiveStatus, archive.TRANSITIONS),
     ],
 )
 def test_every_status_has_its_row(
