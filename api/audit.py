@@ -25,32 +25,33 @@ from reactorcide.eventstore.record import StreamType
 from reactorcide.projections import audit_events, checkpoints
 from reactorcide.projections.audit_events import AuditFilter
 
-_ROLES: Final = frozenset({"auditor", "admin"})
+ROLES: Final = frozenset({"auditor", "admin"})
 _PATIENCE_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.005
 _CURSOR: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
-def _cursor_of(position: int) -> str:
-    """Return the opaque text of a position."""
-    return base64.urlsafe_b64encode(str(position).encode()).rstrip(b"=").decode()
+def cursor_of(number: int) -> str:
+    """Return the opaque text of a position, or of another number."""
+    return base64.urlsafe_b64encode(str(number).encode()).rstrip(b"=").decode()
 
 
-def _position_of(cursor: str) -> int:
-    """Return the position of an opaque text. Raises PydanticCustomError when it is none of ours."""
+def number_of(cursor: str) -> int:
+    """Return the number of an opaque text. Raises PydanticCustomError when it is none of ours."""
     try:
         padding = "=" * (-len(cursor) % 4)
         text = base64.b64decode(cursor + padding, altchars=b"-_", validate=True).decode("ascii")
     except (ValueError, binascii.Error):
         text = ""
-    if not _CURSOR.fullmatch(text) or _cursor_of(int(text)) != cursor:
+    if not _CURSOR.fullmatch(text) or cursor_of(int(text)) != cursor:
         code = "cursor"
         raise PydanticCustomError(code, "Must be a cursor that a list gave")
     return int(text)
 
 
-def _cursor(text: str) -> str:
-    _position_of(text)
+def number_cursor(text: str) -> str:
+    """Return a cursor that is one of ours. Raises PydanticCustomError."""
+    number_of(text)
     return text
 
 
@@ -107,7 +108,7 @@ Address: TypeAlias = Annotated[IPv4Address | IPv6Address, BeforeValidator(_ip_of
 class AuditQuery(PageQuery):
     """Which events: those that pass all filters, `since` included and `until` not."""
 
-    cursor: Annotated[str, AfterValidator(_cursor)] | None = None
+    cursor: Annotated[str, AfterValidator(number_cursor)] | None = None
     actor: Actor | None = None
     type: EventName | None = None
     stream_id: Id | None = None
@@ -125,13 +126,13 @@ class AuditQuery(PageQuery):
 
 async def list_events(call: Call[None, AuditQuery]) -> Response:
     """List events of all streams, newest first; those just committed are among them."""
-    if _ROLES.isdisjoint(call.caller.roles):
+    if ROLES.isdisjoint(call.caller.roles):
         raise forbidden(detail="Only an auditor or admin sees the audit trail")
     query, before = call.query, None
     if query.cursor is None:
         await _catch_up(call.services)
     else:
-        before = _position_of(query.cursor)
+        before = number_of(query.cursor)
     found = await audit_events.page(
         call.services.pool, query.wanted(), before, query.limit, query.offset
     )
@@ -140,7 +141,7 @@ async def list_events(call: Call[None, AuditQuery]) -> Response:
         "total": None,
         "limit": query.limit,
         "offset": query.offset,
-        "next_cursor": None if found.next_before is None else _cursor_of(found.next_before),
+        "next_cursor": None if found.next_before is None else cursor_of(found.next_before),
     }
     return json_answer(content)
 

@@ -127,6 +127,11 @@ def not_found(kind: str = "resource") -> Problem:
     return Problem("not_found", f"No such {kind}")
 
 
+def absent(detail: str) -> Problem:
+    """Say what there is not, to who may know."""
+    return Problem("not_found", detail)
+
+
 def method_not_allowed(method: str, allow: str) -> Problem:
     """Say that the path exists; `allow` lists what it answers to."""
     return Problem("method_not_allowed", f"{method} is not allowed here", headers={"Allow": allow})

@@ -12,7 +12,7 @@ from reactorcide.api.settings import code_version
 from reactorcide.eventstore.database import Pool
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.projections import checkpoints, queues
-from reactorcide.projections.runner import SUBSCRIPTIONS
+from reactorcide.projections.runner import FOLLOWING
 
 _ANSWER_SECONDS: Final = 2.0
 _METRICS: Final = "text/plain; version=1.0.0; charset=utf-8"
@@ -56,8 +56,7 @@ async def metrics(call: Call[None, None]) -> Response:
     services = call.services
     async with asyncio.timeout(_ANSWER_SECONDS):
         counts = await queues.count_largest(services.pool, QUEUES_SHOWN)
-        names = [one.name for one in SUBSCRIPTIONS]
-        standings = await checkpoints.standings(services.pool, names)
+        standings = await checkpoints.standings(services.pool, FOLLOWING)
     services.metrics.set_jobs(counts)
     services.metrics.set_doorbell(is_up=services.doorbell.is_up, losses=services.doorbell.losses)
     services.metrics.set_projections(standings)

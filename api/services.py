@@ -19,9 +19,11 @@ from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.sealing import Sealer
 from reactorcide.projections import job_rows
+from reactorcide.projections.checkpoint_copies import CheckpointCopies
 from reactorcide.projections.logs import Logs
 from reactorcide.projections.object_upkeep import ObjectUpkeep
 from reactorcide.projections.runner import SUBSCRIPTIONS, Runner
+from reactorcide.projections.sealer import LogSealer
 from reactorcide.projections.upkeep import Upkeep
 
 
@@ -70,6 +72,10 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
         await stack.enter_async_context(ObjectUpkeep(pool, objects, is_reader=True))
         for subscription in SUBSCRIPTIONS:
             await stack.enter_async_context(Runner(database, doorbell, subscription))
+        if settings.log_key is not None:
+            copies = await stack.enter_async_context(CheckpointCopies(objects))
+            sealer = LogSealer(settings.log_key, copies.offer)
+            await stack.enter_async_context(Runner(database, doorbell, sealer))
         authenticator = Authenticator(pool, Window("failures", settings.failures_limit), uses)
         feed = await stack.enter_async_context(Feed(pool, doorbell, authenticator))
         events = await stack.enter_async_context(Watcher(pool, doorbell, authenticator))

@@ -18,6 +18,8 @@ class ApiSettings:
     database_uri: str
     secret_key: bytes
     """32 bytes: secret values are sealed with it."""
+    log_key: bytes | None = None
+    """32 bytes: checkpoints of the log are signed with it. None: this process seals nothing."""
     rate_limit: Rate | None = DEFAULT_RATE
     """For each token; None: no limit."""
     failures_limit: Rate = FAILURES_RATE

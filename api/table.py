@@ -3,7 +3,17 @@
 from http import HTTPStatus
 from typing import Final
 
-from reactorcide.api import audit, docs, health, queues, redaction, tokens, users, views
+from reactorcide.api import (
+    audit,
+    docs,
+    health,
+    proofs,
+    queues,
+    redaction,
+    tokens,
+    users,
+    views,
+)
 from reactorcide.api.differences import DiffQuery
 from reactorcide.api.events import stream
 from reactorcide.api.events.stream import EVENT_STREAM
@@ -225,6 +235,62 @@ AUDIT: Final = (
         body=redaction.RedactRequest,
         answer=views.EventView,
         errors=("conflict",),
+    ),
+    Operation(
+        name="listCheckpoints",
+        method="GET",
+        path=f"{V1}/audit/checkpoints",
+        summary="List the signed checkpoints of the log, newest first (auditor, admin)",
+        handler=proofs.list_checkpoints,
+        tag="audit",
+        scopes=_AUDIT,
+        query=proofs.CheckpointQuery,
+        answer=views.CheckpointListView,
+    ),
+    Operation(
+        name="sealLog",
+        method="POST",
+        path=f"{V1}/audit/checkpoints",
+        summary="Seal the log up to now, answer with the checkpoint (auditor, admin)",
+        handler=proofs.seal_now,
+        tag="audit",
+        scopes=_AUDIT,
+        answer=views.SealedView,
+        errors=("not_found",),
+    ),
+    Operation(
+        name="proveInclusion",
+        method="GET",
+        path=f"{V1}/audit/proof/{{position}}",
+        summary="Prove that an event is in the signed log (auditor, admin)",
+        handler=proofs.prove_inclusion,
+        tag="audit",
+        scopes=_AUDIT,
+        query=proofs.ProofQuery,
+        answer=views.ProofView,
+    ),
+    Operation(
+        name="proveConsistency",
+        method="GET",
+        path=f"{V1}/audit/consistency",
+        summary="Prove that one checkpoint's log begins with an older one's (auditor, admin)",
+        handler=proofs.prove_consistency,
+        tag="audit",
+        scopes=_AUDIT,
+        query=proofs.ConsistencyQuery,
+        answer=views.ConsistencyView,
+        errors=("not_found",),
+    ),
+    Operation(
+        name="getTiles",
+        method="GET",
+        path=f"{V1}/audit/tiles/{{level}}",
+        summary="Fetch tiles of the log's Merkle tree, one behind the other (auditor, admin)",
+        handler=proofs.read_tiles,
+        tag="audit",
+        scopes=_AUDIT,
+        query=proofs.TileQuery,
+        media_types=(proofs.OCTETS,),
     ),
 )
 

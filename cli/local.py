@@ -62,3 +62,14 @@ def secret_key_of(settings: Settings) -> bytes:
         return key_from_file(path)
     except (OSError, ValueError) as error:
         raise Stop(exits.USAGE, f"can't use the secret key in {path}: {error}") from None
+
+
+def log_key_of(settings: Settings) -> bytes:
+    """Return the key that signs the log's checkpoints, from its file, made when missing."""
+    from reactorcide.eventstore.signed_note import signing_key
+
+    path = settings.log_key_file
+    try:
+        return signing_key(path)
+    except (OSError, ValueError) as error:
+        raise Stop(exits.USAGE, f"can't use the log's key in {path}: {error}") from None

@@ -7,14 +7,17 @@ import structlog
 
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.doorbell import Doorbell
+from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.migrations.schema import check_schema
-from reactorcide.projections.runner import SUBSCRIPTIONS, Runner
+from reactorcide.projections.checkpoint_copies import CheckpointCopies
+from reactorcide.projections.runner import FOLLOWING, SUBSCRIPTIONS, Runner
+from reactorcide.projections.sealer import LogSealer
 
 log = structlog.get_logger("reactorcide.cli")
 
 
-async def project_until_stopped(database_uri: str) -> None:
-    """Run them all until SIGTERM or SIGINT.
+async def project_until_stopped(database_uri: str, log_key: bytes, object_store_url: str) -> None:
+    """Run them all, and seal the log, until SIGTERM or SIGINT.
 
     Raises MigrationError when the schema is another version's, and DatabaseUnavailable.
     """
@@ -32,11 +35,14 @@ async def project_until_stopped(database_uri: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, take_signal)
     try:
-        async with Doorbell(database, ["events"]) as doorbell, asyncio.TaskGroup() as group:
-            for subscription in SUBSCRIPTIONS:
-                group.create_task(Runner(database, doorbell, subscription).run())
-            names = [subscription.name for subscription in SUBSCRIPTIONS]
-            log.info("projections_started", projections=names)
+        async with (
+            CheckpointCopies(ObjectStore(object_store_url)) as copies,
+            Doorbell(database, ["events"]) as doorbell,
+            asyncio.TaskGroup() as group,
+        ):
+            for follower in (*SUBSCRIPTIONS, LogSealer(log_key, copies.offer)):
+                group.create_task(Runner(database, doorbell, follower).run())
+            log.info("projections_started", projections=FOLLOWING)
     except asyncio.CancelledError:
         if not came:
             raise

@@ -8,7 +8,7 @@ from reactorcide.eventstore.database import Database
 from reactorcide.migrations.schema import check_schema
 from reactorcide.projections import checkpoints, rebuild, refilling, replay, verify
 from reactorcide.projections.projection import REGISTRY, Projection, named
-from reactorcide.projections.runner import SUBSCRIPTIONS
+from reactorcide.projections.runner import FOLLOWING, SUBSCRIPTIONS
 from reactorcide.projections.subscription import Subscription
 
 
@@ -26,8 +26,7 @@ async def list_all(uri: str) -> list[dict[str, Any]]:
     connection = await Database(uri).connect()
     try:
         found = [(one, *await replay.count(connection, one)) for one in REGISTRY]
-        names = [one.name for one in SUBSCRIPTIONS]
-        standings = await checkpoints.standings(connection, names)
+        standings = await checkpoints.standings(connection, FOLLOWING)
     finally:
         await connection.close()
     return [

@@ -13,7 +13,7 @@ from reactorcide.api.services import open_services
 from reactorcide.api.settings import ApiSettings
 from reactorcide.cli.garbage import tune_gc
 from reactorcide.cli.listening import url_of
-from reactorcide.cli.local import secret_key_of
+from reactorcide.cli.local import log_key_of, secret_key_of
 from reactorcide.cli.settings import Settings
 from reactorcide.migrations.schema import check_schema
 
@@ -66,6 +66,7 @@ def _api_settings(settings: Settings, database_uri: str) -> ApiSettings:
     return ApiSettings(
         database_uri=database_uri,
         secret_key=secret_key_of(settings),
+        log_key=log_key_of(settings),
         rate_limit=Rate(limit.requests, limit.seconds) if limit else None,
         object_store_url=settings.object_store_url,
         trusted_proxies=parse_networks(settings.trusted_proxies),

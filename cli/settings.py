@@ -61,6 +61,8 @@ class Settings(NamedTuple):
     """Addresses and networks in CIDR notation."""
     secret_key: bytes | None
     """None: the file `secret.key` in the data dir."""
+    log_key_file: Path
+    """Holds the key that signs the log's checkpoints."""
 
     @property
     def credentials_file(self) -> Path:
@@ -100,6 +102,7 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str | None] | None = No
         rate_limit=source.read("RATE_LIMIT", _rate_limit, _DEFAULT_RATE_LIMIT),
         trusted_proxies=source.read("TRUSTED_PROXIES", _networks, ()),
         secret_key=source.read("SECRET_KEY", _secret_key, None, shown_as=_hidden),
+        log_key_file=source.read("LOG_KEY_FILE", _path, data_dir / "log.key"),
     )
 
 

@@ -90,7 +90,7 @@ class Standing:
         if self.stopped_position is not None:
             return (
                 f"stopped: the event {self.stopped_type} at position {self.stopped_position} "
-                "is not known to the version that runs it"
+                "can't be read by the version that runs it"
             )
         if not self.is_followed:
             return "nobody runs it"

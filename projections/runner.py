@@ -15,20 +15,18 @@ import structlog
 
 from reactorcide.eventstore.database import Connection, Database, DatabaseError, database_errors
 from reactorcide.eventstore.doorbell import Doorbell, Listener
-from reactorcide.projections import audit_events, checkpoints
+from reactorcide.projections import audit_events, checkpoints, sealer
 from reactorcide.projections.checkpoints import CheckpointMoved
-from reactorcide.projections.subscription import Subscription, UnknownType, advance
+from reactorcide.projections.subscription import CannotFollow, Follower, Pace, UnknownType
 
 SUBSCRIPTIONS: Final = (audit_events.SUBSCRIPTION,)
-"""All asynchronous projections there are."""
+"""All asynchronous projections that are folds."""
+
+FOLLOWING: Final = (*(one.name for one in SUBSCRIPTIONS), sealer.NAME)
+"""The names of all that follows the log."""
 
 _FLOOR_SECONDS: Final = 2.0
-_SETTLING_SECONDS: Final = 0.02
-_REST: Final = 4.0
-"""So many times as long as a pass took it leaves the machine to others."""
-_SHORT_REST: Final = 1.0
-_PATIENT_SECONDS: Final = 30.0
-"""Behind for so long, it takes the shorter rest."""
+_LEAST_SECONDS: Final = 0.02
 _STANDBY_SECONDS: Final = 2.0
 _STOPPED_SECONDS: Final = 5.0
 _LOST_SECONDS: Final = 1.0
@@ -43,16 +41,16 @@ class Runner:
     away is waited for.
     """
 
-    def __init__(self, database: Database, doorbell: Doorbell, subscription: Subscription) -> None:
+    def __init__(self, database: Database, doorbell: Doorbell, follower: Follower) -> None:
         self._database = database
         self._doorbell = doorbell
-        self._subscription = subscription
+        self._follower = follower
         self._told: UnknownType | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Start."""
-        name = f"runner of {self._subscription.name}"
+        name = f"runner of {self._follower.name}"
         self._task = asyncio.create_task(self.run(), name=name)
         return self
 
@@ -78,11 +76,14 @@ class Runner:
                 self._warn("projection_lost", detail=error.detail)
             except CheckpointMoved:
                 self._warn("projection_moved_by_another")
+            except CannotFollow as error:
+                self._warn("projection_refused", detail=error.detail)
+                await _sleep(_STOPPED_SECONDS)
             await _sleep(_LOST_SECONDS)
 
     async def _hold(self, connection: Connection, listener: Listener) -> None:
         """Take the lock whenever it is free, and follow."""
-        name = self._subscription.name
+        name = self._follower.name
         while True:
             while not await checkpoints.take(connection, name):
                 await _sleep(_STANDBY_SECONDS)
@@ -94,31 +95,42 @@ class Runner:
 
     async def _follow(self, connection: Connection, listener: Listener) -> UnknownType:
         """Take batch after batch as the log grows; return what can't be taken."""
-        caught_up_at = monotonic()
+        pace, caught_up_at = self._follower.pace, monotonic()
+        position: int | None = None
+        moved_at = caught_up_at - pace.interval_seconds
         while True:
             began = monotonic()
-            advanced = await advance(connection, self._subscription)
+            advanced = await self._follower.advance(connection)
             now = monotonic()
             if advanced.stopped_by is not None:
                 return advanced.stopped_by
+            if position not in {None, advanced.position}:
+                moved_at = now
+            position = advanced.position
+            least = _LEAST_SECONDS
             if not advanced.is_behind:
                 caught_up_at = now
                 if not await listener.wait(_FLOOR_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311  jitter
                     continue
+                least = max(least, moved_at + pace.interval_seconds - monotonic())
             # A busy log rings all the time: a few passes a second take it all. Writers need the
             # processors more than readers of the audit trail need the last second.
-            rest = _REST if now - caught_up_at < _PATIENT_SECONDS else _SHORT_REST
-            await asyncio.sleep(max(_SETTLING_SECONDS, (now - began) * rest))
+            await asyncio.sleep(max(least, _rest(pace, now - began, now - caught_up_at)))
 
     def _tell(self, stopped_by: UnknownType) -> None:
         """Say once for each event where it stopped, and why."""
         if stopped_by != self._told:
             self._told = stopped_by
-            name = self._subscription.name
+            name = self._follower.name
             _log.error("projection_stopped", projection=name, **stopped_by._asdict())
 
     def _warn(self, event: str, **more: str) -> None:
-        _log.warning(event, projection=self._subscription.name, **more)
+        _log.warning(event, projection=self._follower.name, **more)
+
+
+def _rest(pace: Pace, took: float, behind: float) -> float:
+    """Return how long to rest, in seconds."""
+    return took * (pace.rest if behind < pace.patient_seconds else pace.short_rest)
 
 
 async def _sleep(seconds: float) -> None:

@@ -10,7 +10,7 @@ again from the beginning.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.horizon import safe_position
@@ -46,22 +46,6 @@ class Compared(NamedTuple):
     differences: tuple[Difference, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """One projection that follows the log."""
-
-    name: str
-    """Of the projection, and of its table."""
-    known_types: frozenset[str]
-    """Wire types that it can take."""
-    write: Callable[[Connection, int, int], Awaitable[None]]
-    """Write the rows of all events behind one position and up to another, in a transaction."""
-    compare: Callable[[Connection, int], Awaitable[Compared]]
-    """Compare the table with the log, and name so many differences at most."""
-    refill: Callable[[Connection], Awaitable[Compared]]
-    """Put what the log makes in the place of all rows up to the checkpoint, in a transaction."""
-
-
 class UnknownType(NamedTuple):
     """An event that is in the way."""
 
@@ -76,6 +60,68 @@ class Advanced(NamedTuple):
     is_behind: bool
     """There is more to be taken at once."""
     stopped_by: UnknownType | None
+
+
+class Pace(NamedTuple):
+    """When a runner leaves the machine to others."""
+
+    interval_seconds: float = 0.02
+    """Between two steps that take something, at least: what comes meanwhile is taken together."""
+    rest: float = 4.0
+    """So many times as long as a step took it waits before the next."""
+    short_rest: float = 1.0
+    patient_seconds: float = 30.0
+    """Behind for so long, it takes the shorter rest."""
+
+
+_PACE: Final = Pace()
+
+
+class CannotFollow(Exception):  # noqa: N818  named by what is so, like the database's errors
+    """This program must not go on with the projection: another one may."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Follower(Protocol):
+    """What a runner keeps up with the log."""
+
+    @property
+    def name(self) -> str:
+        """Of its checkpoint."""
+
+    @property
+    def pace(self) -> Pace:
+        """How it goes easy on writers."""
+
+    async def advance(self, connection: Connection) -> Advanced:
+        """Take the next batch of what is settled, on the session that holds the lock.
+
+        Raises CheckpointMoved when it does not, and CannotFollow, with nothing written.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One projection that follows the log."""
+
+    name: str
+    """Of the projection, and of its table."""
+    known_types: frozenset[str]
+    """Wire types that it can take."""
+    write: Callable[[Connection, int, int], Awaitable[None]]
+    """Write the rows of all events behind one position and up to another, in a transaction."""
+    compare: Callable[[Connection, int], Awaitable[Compared]]
+    """Compare the table with the log, and name so many differences at most."""
+    refill: Callable[[Connection], Awaitable[Compared]]
+    """Put what the log makes in the place of all rows up to the checkpoint, in a transaction."""
+    pace: Pace = _PACE
+
+    async def advance(self, connection: Connection) -> Advanced:
+        """Take the next batch; see Follower."""
+        return await advance(connection, self)
 
 
 async def advance(

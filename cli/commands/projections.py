@@ -32,7 +32,7 @@ def projections() -> None:
 @projections.command("run")
 @database_options
 def run_projections(**flags: str | None) -> None:
-    """Follow the log with the asynchronous ones until SIGTERM or SIGINT, then exit 0.
+    """Follow the log with the asynchronous ones, and seal it, until a signal; then exit 0.
 
     One runner of each is at work; all others, here and in each API process, stand by.
     """
@@ -43,13 +43,14 @@ def run_projections(**flags: str | None) -> None:
     import uvloop
 
     from reactorcide.cli.failures import told
-    from reactorcide.cli.local import database_of
+    from reactorcide.cli.local import database_of, log_key_of
     from reactorcide.cli.logging import configure_logging
     from reactorcide.cli.projecting import project_until_stopped
 
     configure_logging(settings)
     with told(), database_of(settings) as uri:
-        uvloop.run(project_until_stopped(uri))
+        key, store = log_key_of(settings), settings.object_store_url
+        uvloop.run(project_until_stopped(uri, key, store))
 
 
 @projections.command("list")
