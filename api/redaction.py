@@ -14,7 +14,7 @@ from pydantic_core import from_json, to_json
 from starlette.responses import Response
 
 from reactorcide.api.call import Call, json_answer
-from reactorcide.api.errors import conflict, forbidden, not_found
+from reactorcide.api.errors import Problem, conflict, forbidden, not_found
 from reactorcide.api.fields import RequestModel
 from reactorcide.api.jobs.render import render_event
 from reactorcide.eventstore import redactions, store
@@ -32,7 +32,7 @@ from reactorcide.eventstore.domain.redaction import (
 from reactorcide.eventstore.handle import TransactionDoor, handle
 from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.eventstore.store import InlineRows
-from reactorcide.projections import idempotency
+from reactorcide.projections import idempotency, sealed_log
 from reactorcide.projections.redacting import redact_rows
 
 _LAST: Final = 2**63 - 1
@@ -54,10 +54,17 @@ async def redact(call: Call[RedactRequest, None]) -> Response:
     async with call.services.pool.acquire() as connection, connection.transaction():
         event = await redactions.event_at(connection, int(text))
         if event is None:
-            raise not_found(kind="event")
+            raise await _missing(connection, int(text))
         left = await _redact(connection, call, event)
     call.services.doorbell.ring("events")
     return json_answer(render_event(event._replace(data=left)))
+
+
+async def _missing(connection: Connection, position: int) -> Problem:
+    """Say why the log has no event at a position."""
+    if await sealed_log.place_of(connection, position) is None:
+        return not_found(kind="event")
+    return conflict("The event is archived: it can't be redacted any more", "archived")
 
 
 async def _redact(

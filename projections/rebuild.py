@@ -97,8 +97,7 @@ async def rebuild(
     start = time.monotonic()
     with database_errors():
         async with _connected(database) as reader, _connected(database) as writer:
-            if not await writer.fetchval(_ONLY_ONE, projection.name):
-                raise RebuildUnderWay(projection.name)
+            await hold(writer, projection.name)
             rebuild = _Rebuild(database, reader, writer, projection)
             await rebuild.prepare()
             settled = await safe_position(writer, 0, _PATIENCE_SECONDS)
@@ -113,6 +112,12 @@ async def rebuild(
         differed=snapshot.live != snapshot.new,
         seconds=time.monotonic() - start,
     )
+
+
+async def hold(connection: Connection, name: str) -> None:
+    """Keep others from rebuilding a table while the session lasts. Raises RebuildUnderWay."""
+    if not await connection.fetchval(_ONLY_ONE, name):
+        raise RebuildUnderWay(name)
 
 
 @asynccontextmanager

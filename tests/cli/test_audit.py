@@ -78,3 +78,18 @@ def test_what_is_not_there_is_not_redacted(stack: Program) -> None:
     assert stack("audit", "redact", "999999999", "--reason", "a test").returncode == 5
     for words in (("1",), ("--reason", "a test"), ("0", "--reason", "a test")):
         assert stack("audit", "redact", *words).returncode == 2
+
+
+def test_a_sealed_event_is_redacted(stack: Program) -> None:
+    """What is left of it is shown; the second time is a conflict, exit 6."""
+    job_id = stack("submit", "--name", "canary", "--", "true").stdout.strip()
+    assert stack("logs", job_id, "--follow").returncode == 0
+    assert stack("audit", "checkpoint").returncode == 0
+    (submitted,) = stack.json("audit", "list", "--stream-id", job_id, "--type", "job.submitted")[
+        "events"
+    ]
+    position = str(submitted["position"])
+    left = stack.json("audit", "redact", position, "--reason", "a test")
+    assert left["data"]["name"] == "[redacted]"
+    assert stack("audit", "redact", position, "--reason", "a test").returncode == 6
+    assert stack.json("jobs", "get", job_id)["name"] == "[redacted]"

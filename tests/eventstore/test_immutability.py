@@ -111,6 +111,7 @@ async def a_sealed_event(connection: Connection) -> tuple[UUID, int]:
         "UPDATE events SET actor_type = 'user'",
         "UPDATE events SET data = data - 'a'",
         "DELETE FROM events",
+        "SET reactorcide.archiving = 'on'; DELETE FROM events",
     ],
 )
 async def test_a_forged_redaction_changes_nothing(connection: Connection, change: str) -> None:
@@ -168,6 +169,41 @@ async def test_the_programs_role_redacts_with_a_fact_and_not_without(database: D
         await program.close()
 
 
+async def test_only_what_is_recorded_as_archived_is_deleted(database: Database) -> None:
+    """By whoever may migrate, in the transaction that records it; not by the programs' role."""
+    owner, program = await database.connect(role=False), await database.connect()
+    try:
+        stream_id, position = await a_sealed_event(owner)
+        with pytest.raises(asyncpg.SerializationError):
+            await owner.execute("SELECT delete_archived($1)", new_id())
+        object_id = new_id()
+        await owner.execute(
+            "INSERT INTO archived_objects VALUES ($1, 'k', $2, 1, 1, $3, $3)",
+            object_id,
+            bytes(32),
+            position,
+        )
+        await owner.execute(
+            "INSERT INTO archived_streams VALUES ($1, $2, 1, $3, $3, 0, 1)",
+            stream_id,
+            object_id,
+            position,
+        )
+        with pytest.raises(asyncpg.SerializationError):  # no fact of the same transaction
+            await owner.execute("SELECT delete_archived($1)", object_id)
+        for change in (
+            "DELETE FROM events",
+            "SELECT delete_archived(NULL)",
+            "INSERT INTO archived_streams DEFAULT VALUES",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await program.execute(change)
+        assert await owner.fetchval("SELECT count(*) FROM events") == 1
+    finally:
+        await owner.close()
+        await program.close()
+
+
 async def test_what_is_not_sealed_is_not_redacted(connection: Connection) -> None:
     """Its hash would be of what is left, and prove nothing of what it was."""
     _, position = await a_sealed_event(connection)
@@ -179,16 +215,17 @@ async def test_what_is_not_sealed_is_not_redacted(connection: Connection) -> Non
 
 async def test_nobody_else_may_call_the_function(connection: Connection) -> None:
     """It runs with its owner's rights, and looks nothing up where others may put things."""
-    row = await connection.fetchrow(
+    rows = await connection.fetch(
         """
-        SELECT proacl::text[] AS rights, proconfig, prosecdef FROM pg_proc
-        WHERE proname = 'redact_event'"""
+        SELECT proname, proacl::text[] AS rights, proconfig, prosecdef FROM pg_proc
+        WHERE proname IN ('redact_event', 'delete_archived') ORDER BY proname"""
     )
-    assert row is not None
-    holders = {right.partition("=")[0] for right in row["rights"]}
-    assert holders == {APP_ROLE, await connection.fetchval("SELECT current_user")}
-    assert row["proconfig"] == ["search_path=pg_catalog, public, pg_temp"]
-    assert row["prosecdef"]
+    owner = await connection.fetchval("SELECT current_user")
+    holders = [{right.partition("=")[0] for right in row["rights"]} for row in rows]
+    assert holders == [{owner}, {owner, APP_ROLE}]
+    for row in rows:
+        assert row["proconfig"] == ["search_path=pg_catalog, public, pg_temp"]
+        assert row["prosecdef"]
 
 
 async def test_the_programs_role_holds_insert_and_select_only(connection: Connection) -> None:
