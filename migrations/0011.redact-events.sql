@@ -11,32 +11,36 @@ CREATE TRIGGER events_no_update BEFORE UPDATE ON events
 -- Whoever gets past the trigger above: an update only takes away from the data of an event, and
 -- the same transaction has recorded that. A text may leave a mark, for which see REDACTED and
 -- DISTINCT in eventstore/domain.
-CREATE FUNCTION events_are_only_redacted() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    before record := OLD;
-    is_told boolean;
+DO $$
 BEGIN
-    before.data := NEW.data;
-    EXECUTE format(
-        'SELECT EXISTS (
-            SELECT FROM %I.%I
-            WHERE stream_id = $1 AND version = 1 AND type = ''event.redacted''
-                AND (data ->> ''position'')::bigint = $2 AND recorded_at = now()
-        )', TG_TABLE_SCHEMA, TG_TABLE_NAME
-    ) INTO is_told USING OLD.event_id, OLD.position;
-    IF is_told AND NEW IS NOT DISTINCT FROM before AND jsonb_typeof(NEW.data) = 'object'
-        AND NOT EXISTS (
-            SELECT FROM jsonb_each(NEW.data) AS remaining
-            LEFT JOIN jsonb_each(OLD.data) AS told USING (key)
-            WHERE remaining.value IS DISTINCT FROM told.value AND (
-                jsonb_typeof(told.value) IS DISTINCT FROM 'string'
-                OR remaining.value #>> '{}' NOT IN ('[redacted]', '[redacted] ' || OLD.stream_id)
-            )
-        )
-    THEN
-        RETURN NEW;
-    END IF;
-    RAISE EXCEPTION 'events are immutable: UPDATE refused' USING ERRCODE = 'restrict_violation';
+    EXECUTE format($definition$
+        CREATE FUNCTION events_are_only_redacted() RETURNS trigger LANGUAGE plpgsql AS $body$
+        DECLARE
+            before record := OLD;
+        BEGIN
+            before.data := NEW.data;
+            IF NEW IS NOT DISTINCT FROM before AND jsonb_typeof(NEW.data) = 'object'
+                AND EXISTS (
+                    SELECT FROM %1$I.events AS e
+                    WHERE e.stream_id = OLD.event_id AND e.version = 1
+                        AND e.type = 'event.redacted' AND e.recorded_at = now()
+                        AND (e.data ->> 'position')::bigint = OLD.position
+                ) AND NOT EXISTS (
+                    SELECT FROM jsonb_each(NEW.data) AS remaining
+                    LEFT JOIN jsonb_each(OLD.data) AS told USING (key)
+                    WHERE remaining.value IS DISTINCT FROM told.value AND (
+                        jsonb_typeof(told.value) IS DISTINCT FROM 'string'
+                        OR remaining.value #>> '{}'
+                            NOT IN ('[redacted]', '[redacted] ' || OLD.stream_id)
+                    )
+                )
+            THEN
+                RETURN NEW;
+            END IF;
+            RAISE EXCEPTION 'events are immutable: UPDATE refused'
+                USING ERRCODE = 'restrict_violation';
+        END $body$
+    $definition$, current_schema());
 END $$;
 CREATE TRIGGER events_only_redacted BEFORE UPDATE ON events
     FOR EACH ROW EXECUTE FUNCTION events_are_only_redacted();

@@ -31,20 +31,21 @@ CREATE TRIGGER events_no_delete BEFORE DELETE ON events
     EXECUTE FUNCTION events_are_immutable();
 
 -- Whoever gets past the trigger above: an event goes only when it is recorded where it went.
-CREATE FUNCTION events_are_only_archived() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    is_archived boolean;
+DO $$
 BEGIN
-    EXECUTE format(
-        'SELECT EXISTS (
-            SELECT FROM %I.archived_streams
-            WHERE stream_id = $1 AND $2 BETWEEN first_position AND last_position
-        )', TG_TABLE_SCHEMA
-    ) INTO is_archived USING OLD.stream_id, OLD.position;
-    IF is_archived THEN
-        RETURN OLD;
-    END IF;
-    RAISE EXCEPTION 'events are immutable: DELETE refused' USING ERRCODE = 'restrict_violation';
+    EXECUTE format($definition$
+        CREATE FUNCTION events_are_only_archived() RETURNS trigger LANGUAGE plpgsql AS $body$
+        BEGIN
+            IF EXISTS (
+                SELECT FROM %1$I.archived_streams AS s WHERE s.stream_id = OLD.stream_id
+                    AND OLD.position BETWEEN s.first_position AND s.last_position
+            ) THEN
+                RETURN OLD;
+            END IF;
+            RAISE EXCEPTION 'events are immutable: DELETE refused'
+                USING ERRCODE = 'restrict_violation';
+        END $body$
+    $definition$, current_schema());
 END $$;
 CREATE TRIGGER events_only_archived BEFORE DELETE ON events
     FOR EACH ROW EXECUTE FUNCTION events_are_only_archived();

@@ -13,7 +13,7 @@ import asyncio
 import gzip
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -23,7 +23,7 @@ from uuid import UUID
 import asyncpg
 
 from reactorcide.eventstore import store
-from reactorcide.eventstore.archived import NotAsSealed, line_of
+from reactorcide.eventstore.archived import NotAsSealed, Sealed, line_of
 from reactorcide.eventstore.database import Connection, Database, database_errors
 from reactorcide.eventstore.domain.archive import ARCHIVE, ArchiveStatus, ArchiveStreams
 from reactorcide.eventstore.domain.events import StreamsArchived
@@ -169,8 +169,8 @@ class _Run:
         settled = await self._connection.fetchval(_SETTLED)
         self._total, _ = await jobs.count_archivable(self._connection, self._before, settled)
         draft = _Draft()
-        async for events in self._streams(settled):
-            draft.add(events, await self._lines(events))
+        async for events, seals in self._streams(settled):
+            draft.add(events, _lines(events, seals))
             if draft.is_full:
                 await self._put(draft)
                 draft = _Draft()
@@ -182,8 +182,10 @@ class _Run:
         for key in await archives.unknown(self._connection, keys):
             await self._objects.delete_all(key)
 
-    async def _streams(self, settled: int) -> AsyncIterator[list[RecordedEvent]]:
-        """Yield the streams that may go, by their ids."""
+    async def _streams(
+        self, settled: int
+    ) -> AsyncIterator[tuple[list[RecordedEvent], Mapping[int, Sealed]]]:
+        """Yield the streams that may go, by their ids, with their seals."""
         after = UUID(int=0)
         while True:
             found = await jobs.archivable(self._connection, self._before, settled, after, _READ)
@@ -191,16 +193,10 @@ class _Run:
                 return
             after = found[-1]
             streams = await store.read_streams(self._connection, found)
+            positions = [event.position for events in streams.values() for event in events]
+            seals = await sealed_log.seals_of(self._connection, positions)
             for stream_id in found:
-                yield streams[stream_id]
-
-    async def _lines(self, events: Sequence[RecordedEvent]) -> list[bytes]:
-        """Return the lines of a stream. Raises NotAsSealed."""
-        seals = await sealed_log.seals_of(self._connection, [one.position for one in events])
-        for event in events:
-            if event.position not in seals:
-                raise NotAsSealed(event.position)
-        return [line_of(event, seals[event.position]) for event in events]
+                yield streams[stream_id], seals
 
     async def _put(self, draft: _Draft) -> None:
         """Write an object, and let it take the place of what it holds."""
@@ -242,6 +238,14 @@ class _Run:
                 await asyncio.sleep(random.uniform(0.05, 0.2))  # noqa: S311  jitter is no secret
             else:
                 return True
+
+
+def _lines(events: Sequence[RecordedEvent], seals: Mapping[int, Sealed]) -> list[bytes]:
+    """Return the lines of a stream. Raises NotAsSealed."""
+    for event in events:
+        if event.position not in seals:
+            raise NotAsSealed(event.position)
+    return [line_of(event, seals[event.position]) for event in events]
 
 
 async def _replace(connection: Connection, made: ArchivedObject) -> None:
