@@ -10,7 +10,8 @@ from reactorcide.eventstore.archived import NotAsSealed
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.objects import ObjectStore, ObjectStoreError
 from reactorcide.migrations.schema import check_schema
-from reactorcide.projections import archiving
+from reactorcide.projections import archive_check, archiving
+from reactorcide.projections.archive_check import ArchiveBroken
 from reactorcide.projections.archiving import Archived, OtherStore, StreamsBusy
 
 
@@ -35,6 +36,21 @@ async def archive_before(
     finally:
         progress.end()
     return _report(found, before, is_trial=is_trial)
+
+
+async def verify_archive(uri: str, store_url: str) -> dict[str, Any]:
+    """Verify all that was archived; return what was found to be as it was."""
+    await check_schema(uri)
+    progress = Progress("verifying archive objects")
+    try:
+        found = await archive_check.check(Database(uri), ObjectStore(store_url), progress)
+    except ObjectStoreError as error:
+        raise Stop(exits.UNAVAILABLE, str(error)) from None
+    except ArchiveBroken as error:
+        raise Stop(exits.UNEQUAL, str(error)) from None
+    finally:
+        progress.end()
+    return {"objects": found.objects, "events": found.events}
 
 
 def _report(found: Archived, before: datetime, *, is_trial: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ checkpoint can be computed from an object and the tree's tiles alone. Opens noth
 """
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -56,6 +57,19 @@ def line_of(event: RecordedEvent, sealed: Sealed) -> bytes:
     }
     head = json.dumps(envelope | proof, ensure_ascii=False, separators=(",", ":"))
     return f'{head[:-1]},"data":{event.data}}}\n'.encode()
+
+
+def check_line(told: Mapping[str, Any], sealed: Sealed) -> None:
+    """Hold a line against what the tree has at its position. Raises NotAsSealed."""
+    payload, salt = bytes.fromhex(told["payload_hash"]), bytes.fromhex(told["salt"])
+    data = json.dumps(told["data"], ensure_ascii=False)
+    is_sealed = (
+        (told["leaf_index"], payload) == (sealed.leaf_index, sealed.payload_hash)
+        and (salt == _NO_SALT == sealed.salt or payload_hash(salt, data) == payload)
+        and leaf_hash(leaf_entry(told, payload)) == sealed.leaf_hash
+    )
+    if not is_sealed:
+        raise NotAsSealed(told["position"])
 
 
 def events_of(lines: bytes, stream_id: UUID) -> list[RecordedEvent]:

@@ -26,6 +26,11 @@ FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7:
     AS w (stream_id, events, first_position, last_position, block_start, block_end)"""
 _DELETE: Final = "SELECT delete_archived($1)"
 _KEYS: Final = "SELECT object_key FROM archived_objects WHERE object_key = ANY ($1::text[])"
+_OBJECT: Final = """
+SELECT object_key, sha256 FROM archived_objects WHERE object_id = $1"""
+_STREAMS: Final = """
+SELECT stream_id, events, first_position, last_position, block_start, block_end
+FROM archived_streams WHERE object_id = $1 ORDER BY block_start, stream_id"""
 _BLOCK: Final = """
 SELECT o.object_key, s.block_start, s.block_end
 FROM archived_streams AS s JOIN archived_objects AS o USING (object_id) WHERE s.stream_id = $1"""
@@ -98,6 +103,15 @@ async def unknown(connection: Reader, keys: Sequence[str]) -> list[str]:
     """Return those keys that are no kept object's."""
     known = {row[0] for row in await connection.fetch(_KEYS, keys)}
     return [key for key in keys if key not in known]
+
+
+async def find(connection: Reader, object_id: UUID) -> ArchivedObject | None:
+    """Return an object and what it holds; None when it is not kept."""
+    row = await connection.fetchrow(_OBJECT, object_id)
+    if row is None:
+        return None
+    streams = [ArchivedStream(*one) for one in await connection.fetch(_STREAMS, object_id)]
+    return ArchivedObject(object_id, row[0], row[1], streams)
 
 
 async def read_stream(

@@ -40,29 +40,39 @@ class Before(click.ParamType[datetime]):
 @click.option(
     "--before",
     type=Before(),
-    required=True,
     metavar="DATE|DURATION",
     help="Of jobs that ended before: 2026-01-31, an RFC 3339 time, or 90d.",
 )
 @click.option("--dry-run", is_flag=True, help="Only count what would be moved.")
+@click.option("--verify", "is_check", is_flag=True, help="Verify what is archived instead.")
 @click.option("--object-store-url", metavar="URL", help="Where to; the API's.")
 @output_option
 @database_options
-def archive(before: datetime, output: str, *, dry_run: bool, **flags: str | None) -> None:
+def archive(
+    before: datetime | None, output: str, *, dry_run: bool, is_check: bool, **flags: str | None
+) -> None:
     """Move jobs that ended long ago from the log to the object store, with their proofs.
 
     They leave every list, and are still shown by their ids. Only what is sealed is moved, and
-    nothing that another job waits for. May be stopped at any time, and run again.
+    nothing that another job waits for. May be stopped at any time, and run again. With --verify,
+    exit 1 when something in the archive is not what was sealed.
     """
+    if (before is None) != is_check or (dry_run and is_check):
+        message = "give --before, or --verify"
+        raise click.UsageError(message)
+
     import asyncio
 
-    from reactorcide.cli.archiving import archive_before
+    from reactorcide.cli.archiving import archive_before, verify_archive
     from reactorcide.cli.failures import told
     from reactorcide.cli.local import database_of
 
     settings = read_settings(**flags)
     with told(), database_of(settings) as uri:
-        report = asyncio.run(
-            archive_before(uri, settings.object_store_url, before, is_trial=dry_run)
-        )
+        store_url = settings.object_store_url
+        if before is None:
+            work = verify_archive(uri, store_url)
+        else:
+            work = archive_before(uri, store_url, before, is_trial=dry_run)
+        report = asyncio.run(work)
     show_record(output, report)

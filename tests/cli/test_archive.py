@@ -34,6 +34,7 @@ def test_what_ended_is_archived_and_still_shown(at_work: Program) -> None:
     assert done["events"] == shown["version"]
     assert at_work.json("jobs", "list")["jobs"] == []
     assert at_work.json("jobs", "get", job_id) == shown
+    assert at_work.json("archive", "--verify") == {"objects": 1, "events": done["events"]}
 
 
 def test_what_can_not_be_done_is_told(at_work: Program, tmp_path: Path) -> None:
@@ -41,6 +42,7 @@ def test_what_can_not_be_done_is_told(at_work: Program, tmp_path: Path) -> None:
     for before in ("yesterday", "30", "2026-13-01", "2026-01-31T12:00:00"):
         done = at_work("archive", "--before", before)
         assert (done.returncode, "30d" in done.stderr) == (2, True), before
-    assert at_work("archive").returncode == 2
+    for words in ((), ("--verify", "--before", "1d"), ("--verify", "--dry-run")):
+        assert at_work("archive", *words).returncode == 2
     done = at_work("archive", "--before", "1d", "--object-store-url", tmp_path.as_uri())
     assert (done.returncode, "not the store" in done.stderr) == (2, True)

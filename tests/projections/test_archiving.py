@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 
-from reactorcide.eventstore import merkle, store
+from reactorcide.eventstore import merkle, redactions, store
 from reactorcide.eventstore.archived import NotAsSealed
 from reactorcide.eventstore.database import Connection as AnyConnection
 from reactorcide.eventstore.database import Database
@@ -25,14 +25,17 @@ from reactorcide.eventstore.merkle import leaf_hash
 from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.projections import archives, audit_events, refilling, sealed_log
+from reactorcide.projections.archive_check import ArchiveBroken, Checked, check
 from reactorcide.projections.archiving import Archived, OtherStore, archive, count
 from reactorcide.projections.projection import REGISTRY
 from reactorcide.projections.rebuild import RebuildUnderWay, rebuild
+from reactorcide.projections.redacting import redact_rows
 from reactorcide.projections.subscription import advance
 from reactorcide.projections.verify import verify
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.projections.journal import Journal
 from reactorcide.tests.projections.test_audit_events import BEGAN, RECORD, SECOND
+from reactorcide.tests.projections.test_redacting import FACT, LEFT
 from reactorcide.tests.support.sealing import seal_all
 
 LATER: Final = timedelta(hours=1)
@@ -152,6 +155,48 @@ async def test_an_object_proves_what_it_holds(
         proof = await sealed_log.inclusion(connection, told["leaf_index"], signed.tree_size)
         size, root = signed.tree_size, signed.root
         assert merkle.is_included(told["leaf_index"], size, leaf, proof, root)
+
+
+async def test_what_is_done_to_an_object_is_found(
+    connection: Connection, database: Database, objects: ObjectStore
+) -> None:
+    """Gone, another, or told otherwise by the tables; a redacted event is no harm."""
+    ended = await some_jobs(connection)
+    first = next(iter(ended.values()))[0]
+    await follow(connection)
+    async with connection.transaction():
+        await connection.execute(FACT, first.stream_id, first.type)
+        assert await redactions.erase(connection, first.position, LEFT)
+        await redact_rows(connection, "job", first.stream_id)
+    await follow(connection)
+    done = await archive(database, objects, soon(), nothing)
+    assert await check(database, objects, nothing) == Checked(1, done.events)
+    (key,) = await objects.keys("archive")
+    whole = await objects.read(key)
+    other = gzip.compress(gzip.decompress(whole).replace(b'"exit_code":1', b'"exit_code":2'))
+    for content in (whole[:-1], other, b""):
+        await objects.put(key, _one(content))
+        with pytest.raises(ArchiveBroken, match="SHA-256"):
+            await check(database, objects, nothing)
+    await objects.put(key, _one(whole))
+    for sql in (
+        "UPDATE archived_streams SET events = events + 1",
+        "UPDATE sealed_tiles SET leaf_hashes = payload_hashes",
+        "DELETE FROM archived_objects",
+    ):
+        await connection.execute(sql)
+        with pytest.raises(ArchiveBroken):
+            await check(database, objects, nothing)
+        if "streams" in sql:
+            await connection.execute("UPDATE archived_streams SET events = events - 1")
+            await check(database, objects, nothing)
+    await objects.delete_all(key)
+    with pytest.raises(ArchiveBroken, match="no object"):
+        await check(database, objects, nothing)
+
+
+async def _one(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def test_what_somebody_may_still_need_stays(

@@ -20,7 +20,7 @@ from reactorcide.tests.conftest import Connection
 from reactorcide.tests.projections.journal import OWNER, Journal, row_of
 from reactorcide.tests.support.sealing import seal_all
 
-_FACT = """
+FACT = """
 INSERT INTO events
     (event_id, stream_id, stream_type, version, schema_version, type, data, actor_type)
 SELECT gen_random_uuid(), event_id, 'redaction', 1, 1, 'event.redacted', jsonb_build_object(
@@ -29,7 +29,7 @@ SELECT gen_random_uuid(), event_id, 'redaction', 1, 1, 'event.redacted', jsonb_b
 FROM events WHERE stream_id = $1 AND type = $2"""
 _REDACT = """
 SELECT redact_event(position, $3::text::jsonb) FROM events WHERE stream_id = $1 AND type = $2"""
-_LEFT = json.dumps({"user_id": str(OWNER), "name": "[redacted]", "job_command": "[redacted]"})
+LEFT = json.dumps({"user_id": str(OWNER), "name": "[redacted]", "job_command": "[redacted]"})
 
 
 def nothing(_done: int, _total: int) -> None:
@@ -50,7 +50,7 @@ async def test_a_redaction_is_not_undone_by_who_deletes_meanwhile(
     await seal_all(connection)
     left = '{"attempt": 1, "exit_code": 1, "error": "[redacted]"}'
     async with connection.transaction():
-        await connection.execute(_FACT, job_id, "job.failed")
+        await connection.execute(FACT, job_id, "job.failed")
         assert await connection.fetchval(_REDACT, job_id, "job.failed", left)
         await redact_rows(connection, "job", job_id)
     await store.append(connection, [unit[0]], job_rows.rows([unit[1]]))
@@ -77,10 +77,10 @@ async def test_a_redaction_is_not_undone_by_a_rebuild_under_way(
                     text.replace("$1", "%(id)s")
                     .replace("$2", "'job.submitted'")
                     .replace("$3", "%(left)s")
-                    for text in (_FACT, _REDACT)
+                    for text in (FACT, _REDACT)
                 ]
                 for text in said:
-                    other.execute(text, {"id": job_id, "left": _LEFT})
+                    other.execute(text, {"id": job_id, "left": LEFT})
                 other.execute("UPDATE jobs SET name = '[redacted]'")
 
     made = await rebuild(database, named("jobs"), redact_now)
