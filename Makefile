@@ -3,13 +3,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 S3_VENV := .venv-s3
+TLOG_VENV := .venv-tlog
 PYTHONS := python3.13 python3.12 python3.11 python3.14 python3
 SOURCES := eventstore projections api worker cli migrations tests benchmarks
 # Two: each of them shares its core with the server it tests against.
 WORKERS := 2
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast s3-test lint format canaries bench bench-peers chaos cuts lock clean
+.PHONY: demo test test-fast s3-test tlog-test lint format canaries bench bench-peers chaos cuts lock clean
 
 demo: $(VENV)/.runtime ## start everything, run one job, show what happened, stop
 	@$(BIN)/reactorcide demo
@@ -23,6 +24,10 @@ test-fast: $(VENV)/.dev ## the tests that take milliseconds
 # A server that speaks S3 takes sixty packages: in a .venv of its own.
 s3-test: $(VENV)/.dev $(S3_VENV)/.s3 ## what speaks to an object store, once more on a real S3 server
 	S3_SERVER=$(S3_VENV)/bin/moto_server $(BIN)/pytest -q -n $(WORKERS) -k s3 tests/eventstore/test_objects.py tests/projections/test_logs.py tests/worker/test_artifacts.py
+
+# Thirty packages more: as above.
+tlog-test: $(VENV)/.dev $(TLOG_VENV)/.tlog ## have signed checkpoints and proofs verified by sigstore's code
+	TLOG_PYTHON=$(TLOG_VENV)/bin/python $(BIN)/pytest -q tests/projections/test_third_party.py
 
 lint: $(VENV)/.dev ## format, rules, types, who imports whom
 	$(BIN)/ruff format --check $(SOURCES)
@@ -61,13 +66,15 @@ COMPILE = env -u UV_FIND_LINKS -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX
 	$(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --generate-hashes \
 	--python-version 3.11 --custom-compile-command 'make lock' --extra postgres --group build
 COMPILE_S3 = $(subst pyproject.toml --quiet,--quiet,$(subst --extra postgres --group build,--group s3,$(COMPILE)))
+COMPILE_TLOG = $(subst --group s3,--group tlog,$(COMPILE_S3))
 lock: $(VENV)/.dev ## resolve the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade -o requirements.lock
 	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
 	$(COMPILE_S3) --upgrade -o requirements-s3.lock
+	$(COMPILE_TLOG) --upgrade -o requirements-tlog.lock
 
 clean: ## remove what was made here, the data of `up` not included
-	rm -rf $(VENV) $(S3_VENV) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(S3_VENV) $(TLOG_VENV) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # The locks are complete, so nothing is resolved; Python compiles what it imports when it does.
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
@@ -90,6 +97,12 @@ $(S3_VENV)/.s3: requirements-s3.lock | $(BIN)/python
 	@echo 'installing from requirements-s3.lock'
 	@$(BIN)/python -m venv $(S3_VENV)
 	@$(S3_VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-s3.lock
+	@touch $@
+
+$(TLOG_VENV)/.tlog: requirements-tlog.lock | $(BIN)/python
+	@echo 'installing from requirements-tlog.lock'
+	@$(BIN)/python -m venv $(TLOG_VENV)
+	@$(TLOG_VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-tlog.lock
 	@touch $@
 
 $(BIN)/python:

@@ -16,7 +16,9 @@ from reactorcide.projections.sealer import LogSealer
 log = structlog.get_logger("reactorcide.cli")
 
 
-async def project_until_stopped(database_uri: str, log_key: bytes, object_store_url: str) -> None:
+async def project_until_stopped(
+    database_uri: str, log_key: bytes, object_store_url: str, *, is_key_new: bool
+) -> None:
     """Run them all, and seal the log, until SIGTERM or SIGINT.
 
     Raises MigrationError when the schema is another version's, and DatabaseUnavailable.
@@ -40,7 +42,8 @@ async def project_until_stopped(database_uri: str, log_key: bytes, object_store_
             Doorbell(database, ["events"]) as doorbell,
             asyncio.TaskGroup() as group,
         ):
-            for follower in (*SUBSCRIPTIONS, LogSealer(log_key, copies.offer)):
+            sealer = LogSealer(log_key, copies.offer, is_key_new=is_key_new)
+            for follower in (*SUBSCRIPTIONS, sealer):
                 group.create_task(Runner(database, doorbell, follower).run())
             log.info("projections_started", projections=FOLLOWING)
     except asyncio.CancelledError:

@@ -6,6 +6,7 @@ table has them, in text, and no type is looked at: an event that this version do
 leaf as any other. Reads only.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -13,7 +14,6 @@ from typing import Any, Final, NamedTuple
 
 from reactorcide.eventstore.canonical import canonical, canonical_text
 from reactorcide.eventstore.database import Connection
-from reactorcide.eventstore.merkle import leaf_hash
 from reactorcide.eventstore.record import new
 
 SALT_BYTES: Final = 16
@@ -27,16 +27,18 @@ SELECT
 FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3"""
 
 _NULL: Final = rb"\N"
-_ENTRY: Final = (
-    b'{"actor_id":%b,"actor_type":%b,"causation_id":%b,"correlation_id":%b,"event_id":"%b",'
+# Behind the zero byte that RFC 6962 hashes before a leaf.
+_HASHED: Final = (
+    b'\0{"actor_id":%b,"actor_type":%b,"causation_id":%b,"correlation_id":%b,"event_id":"%b",'
     b'"ip":%b,"payload_hash":"%b","position":%b,"recorded_at":%b,"request_id":%b,'
     b'"schema_version":%b,"stream_id":"%b","stream_type":%b,"token_id":%b,"type":%b,'
     b'"user_agent":%b,"version":%b}'
 )
 # What COPY writes for characters that would end a column or a row (the manual's page of COPY).
 _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_AT_ONCE: Final = 200
 _KEPT: Final = 4096
-_KEPT_BYTES: Final = 128
+_KEPT_BYTES: Final = 512
 
 
 class Leaf(NamedTuple):
@@ -128,12 +130,16 @@ class RawEvent(NamedTuple):
 
     def entry(self, payload: bytes) -> bytes:
         """Return the entry, given the hash of the data."""
+        return self._hashed(payload)[1:]
+
+    def _hashed(self, payload: bytes) -> bytes:
+        """Return what the leaf's hash is of."""
         (
             actor_id, actor_type, causation_id, correlation_id, event_id, ip, position,
             recorded_at, request_id, schema_version, stream_id, stream_type, token_id, kind,
             user_agent, version, _,
         ) = self  # fmt: skip
-        return _ENTRY % (
+        return _HASHED % (
             b"null" if actor_id == _NULL else b'"%b"' % actor_id,
             _quoted[actor_type],
             b"null" if causation_id == _NULL else b'"%b"' % causation_id,
@@ -156,7 +162,7 @@ class RawEvent(NamedTuple):
     def leaf(self, salt: bytes) -> Leaf:
         """Return its place in the tree. Raises UnreadableData."""
         payload = self.payload_hash(salt)
-        return Leaf(int(self.position), payload, leaf_hash(self.entry(payload)))
+        return new(Leaf, (int(self.position), payload, sha256(self._hashed(payload)).digest()))
 
 
 class Stretch(NamedTuple):
@@ -170,12 +176,18 @@ class Stretch(NamedTuple):
 async def read_raw(
     connection: Connection, stretch: Stretch, take: Callable[[list[RawEvent]], None]
 ) -> None:
-    """Hand on the events of a stretch by position, a few at a time, while they arrive."""
+    """Hand on the events of a stretch by position, a few at a time, while they arrive.
+
+    Other tasks have their turn in between.
+    """
 
     async def take_rows(chunk: bytes) -> None:
         # The server sends a message for each row, and the driver joins whole messages.
         rows = bytes(chunk).split(b"\n")
-        take([new(RawEvent, row.split(b"\t")) for row in rows[:-1]])
+        rows.pop()
+        for begin in range(0, len(rows), _AT_ONCE):
+            take([new(RawEvent, row.split(b"\t")) for row in rows[begin : begin + _AT_ONCE]])
+            await asyncio.sleep(0)
 
     await connection.copy_from_query(_EVENTS, *stretch, output=take_rows)
 

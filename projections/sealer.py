@@ -36,7 +36,7 @@ class LogSealer:
 
     Keeps the edge of the tree between batches, and reads it anew whenever somebody else sealed.
     `announce` is told each checkpoint's tree size and note once it is committed. A log whose last
-    checkpoint another key signed is refused.
+    checkpoint another key signed is refused, unless `is_key_new`.
     """
 
     name: Final = NAME
@@ -47,7 +47,10 @@ class LogSealer:
         announce: Callable[[int, str], None],
         events_each: int = EVENTS_EACH,
         pace: Pace = PACE,
+        *,
+        is_key_new: bool = False,
     ) -> None:
+        self._is_key_new = is_key_new
         self.pace = pace
         self._key = key
         self._announce = announce
@@ -95,8 +98,9 @@ class LogSealer:
             try:
                 signer.verifier.open(last.note)
             except NoteBroken as error:
-                detail = f"the log's last checkpoint has another key: {error}"
-                raise CannotFollow(detail) from None
+                if not self._is_key_new:
+                    detail = f"the log's last checkpoint has another key: {error}"
+                    raise CannotFollow(detail) from None
             self._announce(last.tree_size, last.note)
         return await sealed_log.load(connection)
 

@@ -30,8 +30,11 @@ def projections() -> None:
 
 
 @projections.command("run")
+@click.option(
+    "--new-log-key", is_flag=True, help="Seal with this key, though another one signed so far."
+)
 @database_options
-def run_projections(**flags: str | None) -> None:
+def run_projections(*, new_log_key: bool, **flags: str | None) -> None:
     """Follow the log with the asynchronous ones, and seal it, until a signal; then exit 0.
 
     One runner of each is at work; all others, here and in each API process, stand by.
@@ -50,7 +53,7 @@ def run_projections(**flags: str | None) -> None:
     configure_logging(settings)
     with told(), database_of(settings) as uri:
         key, store = log_key_of(settings), settings.object_store_url
-        uvloop.run(project_until_stopped(uri, key, store))
+        uvloop.run(project_until_stopped(uri, key, store, is_key_new=new_log_key))
 
 
 @projections.command("list")

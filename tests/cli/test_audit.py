@@ -1,12 +1,20 @@
 """`audit` and `projections run`: the trail is shown, and followed until a signal comes."""
 
+import asyncio
 import signal
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
-from reactorcide.tests.cli.program import Program, a_socket, running, served, until
+from reactorcide.eventstore import merkle
+from reactorcide.eventstore.merkle import HASH_BYTES
+from reactorcide.eventstore.signed_note import TreeHead, Verifier, signing_key
+from reactorcide.projections import checkpoints, sealer
+from reactorcide.tests.cli.program import Program, Running, a_socket, running, served, until
 from reactorcide.tests.conftest import Connection
+from reactorcide.tests.eventstore import waiting
+from reactorcide.tests.projections.test_sealer import FILL, check_tree, is_all_sealed
 
 
 def test_the_trail_is_filtered_and_paged(stack: Program) -> None:
@@ -93,3 +101,82 @@ def test_a_sealed_event_is_redacted(stack: Program) -> None:
     assert left["data"]["name"] == "[redacted]"
     assert stack("audit", "redact", position, "--reason", "a test").returncode == 6
     assert stack.json("jobs", "get", job_id)["name"] == "[redacted]"
+
+
+KILLS: Final = 2
+
+
+async def test_killed_sealers_leave_neither_gap_nor_double(
+    on_database: Program, connection: Connection
+) -> None:
+    """Two programs, of which the one that seals is killed while others write; the other goes on."""
+
+    def started() -> Running:
+        return on_database.start("projections", "run")
+
+    async def sealed_beyond(position: int) -> None:
+        async with asyncio.timeout(60):
+            while await checkpoints.position(connection, sealer.NAME) <= position:
+                await connection.execute(FILL, 100)
+                await asyncio.sleep(0.01)
+
+    runners = [started()]
+    try:
+        await sealed_beyond(0)
+        for _ in range(KILLS):
+            # Who stands by takes over; who was killed amid a batch leaves nothing of it.
+            runners.append(started())
+            await asyncio.to_thread(runners[-1].until, lambda one: "projections_started" in one.err)
+            await connection.execute(FILL, 5_000)
+            await asyncio.to_thread(runners[-2].stop, signal.SIGKILL)
+            await sealed_beyond(await checkpoints.position(connection, sealer.NAME))
+        await waiting.until(lambda: is_all_sealed(connection), 60)
+    finally:
+        for one in runners:
+            one.end()
+    key = signing_key(on_database.home / "data" / "log.key")
+    assert await check_tree(connection, key) == await connection.fetchval(
+        "SELECT count(*) FROM events"
+    )
+
+
+def test_the_checkpoint_is_printed_and_copied(stack: Program, tmp_path: Path) -> None:
+    """To standard output alone; with a directory, the tree in it is the checkpoint's."""
+    stack("token", "create", "--user", "u")
+    done = stack("audit", "checkpoint", "--directory", str(tmp_path / "tree"))
+    assert done.returncode == 0, done.stderr
+    verifier = Verifier.parse(done.stderr.partition("verifier key: ")[2])
+    head = TreeHead.parse(verifier.open(done.stdout))
+    assert (tmp_path / "tree" / "checkpoint").read_text() == done.stdout
+    leaves = b"".join(
+        (tmp_path / "tree" / name).read_bytes() for name in tile_names(head.tree_size)
+    )
+    assert len(leaves) == head.tree_size * HASH_BYTES
+    assert merkle.root_of(leaves) == head.root
+    record = stack.json("audit", "checkpoint")
+    assert record["tree_size"] >= head.tree_size
+    copies = stack.home / "data" / "objects" / "audit" / "checkpoints"
+    until(lambda: copies.exists() and any(copies.iterdir()))
+
+
+def tile_names(tree_size: int) -> list[str]:
+    """Return the files of the leaves of a small tree."""
+    whole, width = divmod(tree_size, 256)
+    names = [f"tile/0/{tile:03d}" for tile in range(whole)]
+    return [*names, f"tile/0/{whole:03d}.p/{width}"] if width else names
+
+
+def test_a_directory_that_cannot_be_written_is_told(stack: Program, tmp_path: Path) -> None:
+    """By its name, before anything else."""
+    (tmp_path / "file").touch()
+    done = stack("audit", "checkpoint", "--directory", str(tmp_path / "file"))
+    assert done.returncode == 2
+    assert "can't write to" in done.stderr
+
+
+def test_a_key_file_that_cannot_be_used_is_told(on_database: Program, tmp_path: Path) -> None:
+    """At the start, by its path."""
+    (tmp_path / "log.key").write_text("no key")
+    done = on_database.having(LOG_KEY_FILE=str(tmp_path / "log.key"))("projections", "run")
+    assert done.returncode == 2
+    assert str(tmp_path / "log.key") in done.stderr

@@ -158,3 +158,49 @@ def test_what_a_tree_does_not_have_has_no_proof() -> None:
         merkle.hash_of((0, 2), {TileId(0, 0): OTHER})
     with pytest.raises(ValueError, match="edge"):
         Tree(2, [OTHER])
+
+
+# Certificate Transparency's own: sizes of both trees, and the proof.
+CONSISTENCY: Final = (
+    (1, 1, ()),
+    (
+        1,
+        8,
+        (
+            "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+            "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
+        ),
+    ),
+    (
+        6,
+        8,
+        (
+            "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
+            "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+        ),
+    ),
+    (
+        2,
+        5,
+        (
+            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+            "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize(("old_size", "size", "expected"), CONSISTENCY)
+def test_proofs_are_those_of_certificate_transparency(
+    old_size: int, size: int, expected: tuple[str, ...]
+) -> None:
+    """Byte for byte, over its eight test leaves."""
+    tree = Tree()
+    tiles = tree.append(b"".join(map(merkle.leaf_hash, LEAVES)))
+    ranges = merkle.consistency_ranges(old_size, size)
+    assert tuple(merkle.hash_of(one, tiles).hex() for one in ranges) == expected
+    proof = [bytes.fromhex(one) for one in expected]
+    roots = bytes.fromhex(ROOTS[old_size]), bytes.fromhex(ROOTS[size])
+    assert merkle.is_consistent(old_size, size, *roots, proof)

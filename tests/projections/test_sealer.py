@@ -226,7 +226,7 @@ async def test_a_salt_that_is_gone_stays_gone(database: Database, connection: Co
 
 
 async def test_a_log_of_another_key_is_refused(database: Database, connection: Connection) -> None:
-    """Two programs with a key each would make checkpoints that nobody can verify."""
+    """Two programs with a key each would take turns; a new key is one that somebody asked for."""
     await connection.execute(FILL, 1)
     async with holding(database) as session:
         await sealed_by(session, a_sealer())
@@ -234,7 +234,13 @@ async def test_a_log_of_another_key_is_refused(database: Database, connection: C
         with pytest.raises(CannotFollow, match="another key"):
             await a_sealer(key=b"o" * 32).advance(session)
         await sealed_by(session, a_sealer())
-    assert await check_tree(connection) == 2
+        assert await check_tree(connection) == 2
+        await connection.execute(FILL, 1)
+        await sealed_by(session, LogSealer(b"o" * 32, unheard, is_key_new=True))
+        await connection.execute(FILL, 1)
+        await sealed_by(session, a_sealer(key=b"o" * 32))
+        with pytest.raises(CannotFollow, match="another key"):
+            await a_sealer().advance(session)
 
 
 async def test_positions_are_found_in_the_tree(database: Database, connection: Connection) -> None:
@@ -276,7 +282,7 @@ async def test_the_newest_checkpoint_is_copied(
         async def is_copied() -> bool:
             return "audit/checkpoints/6" in await objects.keys("audit/checkpoints")
 
-        await until(is_copied)
+        await until(is_copied, 30)
         await connection.execute(FILL, 1)
         await sealed_by(session, one)
     (last,) = await sealed_log.newest(connection)
@@ -307,10 +313,10 @@ async def test_a_store_that_is_away_is_tried_again(tmp_path: Path) -> None:
             async def is_told() -> bool:
                 return any(line["event"] == "checkpoint_not_copied" for line in lines)
 
-            await until(is_told)
+            await until(is_told, 30)
         (tmp_path / "objects").unlink()
 
         async def is_copied() -> bool:
             return bool(await objects.keys("audit/checkpoints"))
 
-        await until(is_copied)
+        await until(is_copied, 30)
