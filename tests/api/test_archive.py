@@ -14,7 +14,7 @@ from reactorcide.tests.api import work
 from reactorcide.tests.api.conftest import JOB, Client
 from reactorcide.tests.api.test_errors import problem
 from reactorcide.tests.conftest import Connection
-from reactorcide.tests.support.sealing import seal_all
+from reactorcide.tests.support.sealing import seal_all, until_followed
 
 AUDIT: Final = "/api/v1/audit/events"
 
@@ -25,12 +25,10 @@ def settings(settings: ApiSettings, store_url: str) -> ApiSettings:
     return replace(settings, object_store_url=store_url)
 
 
-async def archived(
-    services: Services, auditor: Client, connection: Connection, database: Database
-) -> None:
+async def archived(services: Services, connection: Connection, database: Database) -> None:
     """Archive all that has ended by now."""
     await seal_all(connection)
-    assert (await auditor.get(AUDIT)).status_code == 200  # waits for the trail
+    await until_followed(connection)
     later = datetime.now(UTC) + timedelta(hours=1)
     assert (await archive(database, services.objects, later, lambda _d, _t: None)).streams > 0
 
@@ -75,8 +73,9 @@ async def test_an_archived_job_is_shown_as_it_was(  # noqa: PLR0913, PLR0917  wh
             "&until=2999-01-01T00:00:00Z",
         )
     ]
+    await until_followed(connection)
     before = await answers(user, *shown, *more), await answers(auditor, *shown, *trail)
-    await archived(services, auditor, connection, database)
+    await archived(services, connection, database)
     assert (await user.get("/api/v1/jobs")).json()["jobs"] == []
     assert (await auditor.get(AUDIT, params={"type": "job.queued"})).json()["events"] == []
     after = await answers(user, *shown, *more), await answers(auditor, *shown, *trail)
@@ -105,7 +104,7 @@ async def test_nothing_changes_an_archived_job(  # noqa: PLR0913, PLR0917  whom 
     await connection.execute("DELETE FROM unfinished_objects")
     kept, deleted = (f"/api/v1/jobs/{job_id}" for job_id in jobs)
     position = (await user.get(f"{kept}/events")).json()["events"][0]["position"]
-    await archived(services, auditor, connection, database)
+    await archived(services, connection, database)
     for refused in (await user.post(f"{kept}/cancel"), await user.delete(kept)):
         assert problem(refused, 409, "conflict")["current_status"] == "completed"
     redact = f"{AUDIT}/{position}/redact"

@@ -20,7 +20,7 @@ from reactorcide.tests.api import work
 from reactorcide.tests.api.conftest import Client, client_of, token_for
 from reactorcide.tests.api.test_errors import problem
 from reactorcide.tests.conftest import Connection
-from reactorcide.tests.support.sealing import seal_all
+from reactorcide.tests.support.sealing import seal_all, until_followed
 
 CANARY: Final = "kanarienvogel"
 REASON: Final = {"reason": "a customer asked for it"}
@@ -141,6 +141,7 @@ async def test_who_redacted_what_and_why_is_on_record(
     assert (fact.stream_type, fact.type, fact.version) == ("redaction", "event.redacted", 1)
     left = sha256(canonical(json.loads(told[0].data))).hexdigest()
     assert json.loads(fact.data) == {"position": position, **REASON, "remaining_hash": left}
+    await until_followed(connection)
     (shown,) = (await admin.get("/api/v1/audit/events", params={"type": "event.redacted"})).json()[
         "events"
     ]
