@@ -46,9 +46,9 @@ changed_jobs AS (
     SELECT
         g.job_id, c.version, c.status, c.attempt, c.failures, c.lost_leases, c.worker_id,
         c.available_at, c.cancel_grace_seconds, c.exit_code,
-        -- Deletion changes neither; they may have been redacted since who deletes has read them.
-        CASE WHEN c.status = 'deleted' THEN g.last_error ELSE c.last_error END,
-        CASE WHEN c.status = 'deleted' THEN g.result ELSE c.result END,
+        -- What has ended is only deleted; it may have been redacted since who deletes has read it.
+        CASE WHEN g.completed_at IS NULL THEN c.last_error ELSE g.last_error END,
+        CASE WHEN g.completed_at IS NULL THEN c.result ELSE g.result END,
         g.created_at, now(),
         CASE WHEN c.is_claimed THEN now() ELSE g.claimed_at END,
         CASE

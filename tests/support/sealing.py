@@ -30,6 +30,6 @@ async def until_followed(connection: Connection) -> None:
     last = await connection.fetchval("SELECT max(position) FROM events")
 
     async def is_followed() -> bool:
-        return await checkpoints.position(connection, "audit_events") >= last
+        return bool(await checkpoints.position(connection, "audit_events") >= last)
 
     await until(is_followed, PATIENCE_SECONDS)
