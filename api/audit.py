@@ -21,9 +21,9 @@ from reactorcide.api.pages import PageQuery
 from reactorcide.api.services import Services
 from reactorcide.eventstore import store
 from reactorcide.eventstore.codec import EVENT_TYPES
-from reactorcide.eventstore.record import StreamType
-from reactorcide.projections import audit_events, checkpoints
-from reactorcide.projections.audit_events import AuditFilter
+from reactorcide.eventstore.record import RecordedEvent, StreamType
+from reactorcide.projections import archives, audit_events, checkpoints
+from reactorcide.projections.audit_events import AuditFilter, AuditPage
 
 ROLES: Final = frozenset({"auditor", "admin"})
 _PATIENCE_SECONDS: Final = 0.5
@@ -133,9 +133,7 @@ async def list_events(call: Call[None, AuditQuery]) -> Response:
         await _catch_up(call.services)
     else:
         before = number_of(query.cursor)
-    found = await audit_events.page(
-        call.services.pool, query.wanted(), before, query.limit, query.offset
-    )
+    found = await _page(call, before)
     content = {
         "events": [render_event(one) for one in found.events],
         "total": None,
@@ -144,6 +142,24 @@ async def list_events(call: Call[None, AuditQuery]) -> Response:
         "next_cursor": None if found.next_before is None else cursor_of(found.next_before),
     }
     return json_answer(content)
+
+
+async def _page(call: Call[None, AuditQuery], before: int | None) -> AuditPage:
+    """Return a page of the trail, or of the one archived stream that is asked for."""
+    query, services = call.query, call.services
+    wanted = query.wanted()
+    archived: list[RecordedEvent] = []
+    if wanted.stream_id is not None:
+        archived = await archives.read_stream(services.pool, services.objects, wanted.stream_id)
+    if not archived:
+        return await audit_events.page(services.pool, wanted, before, query.limit, query.offset)
+    passing = [
+        event
+        for event in reversed(archived)
+        if wanted.passes(event) and (before is None or event.position < before)
+    ][query.offset :]
+    events = tuple(passing[: query.limit])
+    return AuditPage(events, events[-1].position if len(passing) > query.limit else None)
 
 
 async def _catch_up(services: Services) -> None:

@@ -102,6 +102,7 @@ Scope: TypeAlias = Literal[
     "secrets:manage",
     "projections:manage",
     "audit:read",
+    "audit:redact",
 ]
 Scopes: TypeAlias = Annotated[list[Scope], Field(min_length=1), AfterValidator(_without_repeats)]
 Ids: TypeAlias = Annotated[list[Id], Field(max_length=1000), AfterValidator(_without_repeats)]

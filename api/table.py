@@ -3,7 +3,17 @@
 from http import HTTPStatus
 from typing import Final
 
-from reactorcide.api import audit, docs, health, proofs, queues, tokens, users, views
+from reactorcide.api import (
+    audit,
+    docs,
+    health,
+    proofs,
+    queues,
+    redaction,
+    tokens,
+    users,
+    views,
+)
 from reactorcide.api.differences import DiffQuery
 from reactorcide.api.events import stream
 from reactorcide.api.events.stream import EVENT_STREAM
@@ -213,6 +223,18 @@ AUDIT: Final = (
         scopes=_AUDIT,
         query=audit.AuditQuery,
         answer=views.AuditListView,
+    ),
+    Operation(
+        name="redactEvent",
+        method="POST",
+        path=f"{V1}/audit/events/{{position}}/redact",
+        summary="Erase what an event tells, for good; its proof stays (admin)",
+        handler=redaction.redact,
+        tag="audit",
+        scopes=("audit:redact",),
+        body=redaction.RedactRequest,
+        answer=views.EventView,
+        errors=("conflict",),
     ),
     Operation(
         name="listCheckpoints",

@@ -58,9 +58,8 @@ INSERT INTO queue_counts SELECT queue_name, status, count(*) FROM jobs
 WHERE status IN ('submitted', 'queued', 'claimed', 'running') GROUP BY queue_name, status"""
 _CLEAR: Final = (
     "SET session_replication_role = replica",
-    "ALTER TABLE events DISABLE TRIGGER ALL",
+    "ALTER TABLE events DISABLE TRIGGER events_no_truncate",
     "TRUNCATE jobs, queue_counts, queue_changes, events",
-    "ALTER TABLE events ENABLE ALWAYS TRIGGER events_no_update_delete",
     "ALTER TABLE events ENABLE ALWAYS TRIGGER events_no_truncate",
     "RESET session_replication_role",
 )

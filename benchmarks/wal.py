@@ -1,4 +1,4 @@
-"""What a job leaves behind: bytes of WAL, and dead rows by table, from its submit to its end.
+"""What a job leaves behind: bytes of WAL and of the log, and dead rows by table, submit to end.
 
 10,000 jobs of a handler that does nothing, through the real appender and a worker's coordinator:
 submitted by 500, claimed and ended by 100. Dead rows are those that an UPDATE or DELETE left,
@@ -33,6 +33,8 @@ _TABLES: Final = """
 SELECT relname, n_tup_ins AS inserted, n_tup_upd AS updated, n_tup_hot_upd AS hot,
     n_tup_del AS deleted, n_dead_tup AS dead, autovacuum_count AS vacuums
 FROM pg_stat_user_tables WHERE n_tup_ins + n_tup_upd + n_tup_del > 0"""
+_LOG: Final = """
+SELECT pg_table_size('events') AS rows, pg_indexes_size('events') AS indexes"""
 _FLOOR: Final = "INSERT INTO floor SELECT event_id, stream_id, data FROM events LIMIT $1"
 
 
@@ -64,6 +66,14 @@ async def _work(database: Database, count: int) -> None:
             done += len(claim.attempts)
 
 
+async def _log_size(uri: str) -> dict[str, int]:
+    """Return the bytes that the log takes on disk."""
+    connection = await asyncpg.connect(uri)
+    row = await connection.fetchrow(_LOG)
+    await connection.close()
+    return dict(row or {})
+
+
 async def _seen(uri: str) -> tuple[int, int, dict[str, dict[str, int]]]:
     """Return WAL bytes, full pages and the tables' counters: all sessions have flushed theirs."""
     connection = await asyncpg.connect(uri)
@@ -93,6 +103,7 @@ async def measure(uri: str) -> None:
     await _submit(database, _WARM)
     await _work(database, _WARM)
     wal_before, pages_before, before = await _seen(uri)
+    log_before = await _log_size(uri)
     await _submit(database, _JOBS)
     await _work(database, _JOBS)
     wal_after, pages_after, after = await _seen(uri)
@@ -102,7 +113,12 @@ async def measure(uri: str) -> None:
         "floor": round(await _floor(uri)),
         "full pages a job": round((pages_after - pages_before) / _JOBS, 3),
     }
-    report("wal", unit="bytes, rows", cases=[wal, *_tables(before, after)])
+    grown = {
+        name: round((size - log_before[name]) / _JOBS)
+        for name, size in (await _log_size(uri)).items()
+    }
+    log = {"of": "log bytes a job", "ours": sum(grown.values()), **grown}
+    report("wal", unit="bytes, rows", cases=[wal, log, *_tables(before, after)])
 
 
 def _tables(

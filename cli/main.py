@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "events": (f"{_AT}.events:events", "Follow all that happens."),
     "queues": (f"{_AT}.queues:queues", "Count the jobs of each queue that have not ended."),
     "audit": (f"{_AT}.audit:audit", "List what happened; seal it, verify it, take it along."),
+    "archive": (f"{_AT}.archive:archive", "Move what ended long ago to the object store."),
     "completion": (f"{_AT}.completion:completion", "Print the completion script of a shell."),
 }
 

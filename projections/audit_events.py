@@ -4,6 +4,7 @@ It follows the log: a narrow row for each event, with an index for each question
 says beyond that is read from the log, for the rows of one page.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
@@ -49,6 +50,26 @@ class AuditFilter:
     until: datetime | None = None
     """Not included."""
 
+    def passes(self, event: RecordedEvent) -> bool:
+        """Tell whether an event passes that is not in the table any more."""
+        pairs = (
+            (self.type, event.type),
+            (self.stream_id, event.stream_id),
+            (self.stream_type, event.stream_type),
+            (self.ip and str(self.ip), event.ip),
+            (self.request_id, event.request_id),
+            (self.outcome, "success"),
+        )
+        return (
+            all(wanted in {None, found} for wanted, found in pairs)
+            and (
+                self.actor is None
+                or self.actor in {event.actor_id, event.token_id, event.actor_type}
+            )
+            and (self.since is None or event.recorded_at >= self.since)
+            and (self.until is None or event.recorded_at < self.until)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class AuditPage:
@@ -93,6 +114,17 @@ async def _actor(
     if await connection.fetchval(SQL["is_token"], actor):
         return None, None, actor
     return None, actor, None
+
+
+async def drop_streams(connection: Connection, stream_ids: Sequence[UUID]) -> None:
+    """Drop the rows of streams that leave the log, which must all be before the checkpoint.
+
+    In a transaction, in which the table stays a fold of what is left.
+    """
+    await connection.execute(SQL["held"])
+    (gone,) = await connection.fetch(SQL["drop"], stream_ids)
+    if gone[0] is not None:
+        await connection.execute(SQL["reach"], *gone)
 
 
 async def _write(connection: Connection, after: int, until: int) -> None:

@@ -49,6 +49,28 @@ FULL JOIN (SELECT FROM folded) AS folded ON live.position = folded.position
 WHERE live.position IS NULL OR folded.position IS NULL OR NOT live *= folded
 ORDER BY 1 LIMIT $3
 
+-- name: drop  the rows of some streams; between which positions they were, and their latest time
+WITH gone AS (
+    DELETE FROM audit_events WHERE stream_id = ANY ($1::uuid[]) RETURNING position, recorded_at
+)
+SELECT min(position), max(position), max(recorded_at) FROM gone
+
+-- name: reach  what rows behind $1 had reached by one that is gone: the last at $2, the latest $3
+UPDATE audit_events AS a
+SET reached_at = s.reached_at, is_late = a.recorded_at < s.reached_at - interval '1 second'
+FROM (
+    SELECT position, greatest(
+        max(recorded_at) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING),
+        (SELECT reached_at FROM audit_events WHERE position < $1 ORDER BY position DESC LIMIT 1)
+    ) AS reached_at
+    FROM audit_events
+    WHERE position > $1 AND position <= coalesce((
+        SELECT position FROM audit_events
+        WHERE position > $2 AND recorded_at >= $3 ORDER BY position LIMIT 1
+    ), 9223372036854775807)
+) AS s
+WHERE a.position = s.position AND a.reached_at <> s.reached_at
+
 -- name: is_token  whether a token of this id did anything
 SELECT EXISTS (SELECT FROM audit_events WHERE token_id = $1)
 

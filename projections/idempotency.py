@@ -4,6 +4,7 @@ Within one transaction: `try_lock`, `get`, do the work, `put`. Then two requests
 never both do the work, and a refused one leaves no row.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -24,6 +25,12 @@ ON CONFLICT (user_id, key) DO UPDATE SET
     location = excluded.location, body = excluded.body, created_at = now()
 WHERE k.created_at <= now() - interval '24 hours'
 RETURNING true"""
+_NAMING: Final = """
+SELECT key, body FROM idempotency_keys
+WHERE user_id = $1 AND strpos(body, $2::uuid::text) > 0 FOR UPDATE"""
+# A hash of nothing: what was asked could be guessed by that of the request.
+_ERASE: Final = """
+UPDATE idempotency_keys SET body = $3, body_sha256 = '' WHERE user_id = $1 AND key = $2"""
 _PRUNE: Final = """
 WITH old AS (
     DELETE FROM idempotency_keys WHERE (user_id, key) IN (
@@ -72,6 +79,14 @@ async def put(connection: Reader, user_id: UUID, key: str, answer: Answer) -> bo
         answer.body,
     )
     return bool(is_kept)
+
+
+async def redact(
+    connection: Connection, user_id: UUID, job_id: UUID, erase: Callable[[str], str]
+) -> None:
+    """Pass the answers that name a job through `erase`. Their keys are used up for any body."""
+    for key, body in await connection.fetch(_NAMING, user_id, job_id):
+        await connection.execute(_ERASE, user_id, key, erase(body))
 
 
 async def prune(connection: Reader) -> int:

@@ -45,7 +45,10 @@ changed_jobs AS (
     )
     SELECT
         g.job_id, c.version, c.status, c.attempt, c.failures, c.lost_leases, c.worker_id,
-        c.available_at, c.cancel_grace_seconds, c.exit_code, c.last_error, c.result,
+        c.available_at, c.cancel_grace_seconds, c.exit_code,
+        -- What has ended is only deleted; it may have been redacted since who deletes has read it.
+        CASE WHEN g.completed_at IS NULL THEN c.last_error ELSE g.last_error END,
+        CASE WHEN g.completed_at IS NULL THEN c.result ELSE g.result END,
         g.created_at, now(),
         CASE WHEN c.is_claimed THEN now() ELSE g.claimed_at END,
         CASE

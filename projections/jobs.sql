@@ -174,3 +174,32 @@ UPDATE %2$I AS rebuilt SET lease_until = live.lease_until
 FROM %1$I AS live
 WHERE live.status IN ('claimed', 'running') AND rebuilt.status IN ('claimed', 'running')
     AND live.job_id = rebuilt.job_id AND live.attempt = rebuilt.attempt
+
+-- name: archivable  jobs that ended before $1, with all they tell up to $2, that nobody waits for
+SELECT j.job_id FROM jobs AS j
+CROSS JOIN LATERAL (
+    SELECT position FROM events WHERE stream_id = j.job_id ORDER BY version DESC LIMIT 1
+) AS last
+WHERE j.status IN ('completed', 'failed', 'cancelled', 'timeout', 'deleted')
+    AND j.completed_at < $1 AND last.position <= $2 AND j.job_id > $3
+    AND NOT EXISTS (SELECT FROM unfinished_objects AS u WHERE u.job_id = j.job_id)
+    AND j.job_id <> ALL (ARRAY(
+        SELECT jsonb_array_elements_text(e.data -> 'depends_on')::uuid
+        FROM jobs_waiting AS w JOIN events AS e ON e.stream_id = w.job_id AND e.version = 1
+    ))
+ORDER BY j.job_id LIMIT $4
+
+-- name: count_archivable  how many such jobs there are, and how many events
+SELECT count(*), coalesce(sum(j.version), 0) FROM jobs AS j
+WHERE j.status IN ('completed', 'failed', 'cancelled', 'timeout', 'deleted')
+    AND j.completed_at < $1 AND (
+        SELECT position FROM events WHERE stream_id = j.job_id ORDER BY version DESC LIMIT 1
+    ) <= $2
+    AND NOT EXISTS (SELECT FROM unfinished_objects AS u WHERE u.job_id = j.job_id)
+    AND j.job_id <> ALL (ARRAY(
+        SELECT jsonb_array_elements_text(e.data -> 'depends_on')::uuid
+        FROM jobs_waiting AS w JOIN events AS e ON e.stream_id = w.job_id AND e.version = 1
+    ))
+
+-- name: drop  the rows of archived jobs
+DELETE FROM jobs WHERE job_id = ANY ($1::uuid[])

@@ -44,9 +44,15 @@ _FEW_STREAMS: Final = 200
 _CLOSE_SECONDS: Final = 5.0
 _SWAP_SECONDS: Final = 120.0
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '100ms'"
+# Those that went on, and those of which an event was redacted.
 _TOUCHED: Final = """
-SELECT DISTINCT stream_id FROM events
-WHERE stream_type = $1 AND position > $2 AND position <= $3 ORDER BY stream_id"""
+SELECT stream_id FROM events WHERE stream_type = $1 AND position > $2 AND position <= $3
+UNION
+SELECT told.stream_id FROM events AS redaction
+JOIN events AS told ON told.position = (redaction.data ->> 'position')::bigint
+WHERE redaction.stream_type = 'redaction' AND told.stream_type = $1
+    AND redaction.position > $2 AND redaction.position <= $3
+ORDER BY stream_id"""
 _LAST: Final = 2**63 - 1
 _ONLY_ONE: Final = "SELECT pg_try_advisory_lock(hashtext('rebuild ' || $1))"
 
@@ -91,8 +97,7 @@ async def rebuild(
     start = time.monotonic()
     with database_errors():
         async with _connected(database) as reader, _connected(database) as writer:
-            if not await writer.fetchval(_ONLY_ONE, projection.name):
-                raise RebuildUnderWay(projection.name)
+            await hold(writer, projection.name)
             rebuild = _Rebuild(database, reader, writer, projection)
             await rebuild.prepare()
             settled = await safe_position(writer, 0, _PATIENCE_SECONDS)
@@ -107,6 +112,12 @@ async def rebuild(
         differed=snapshot.live != snapshot.new,
         seconds=time.monotonic() - start,
     )
+
+
+async def hold(connection: Connection, name: str) -> None:
+    """Keep others from rebuilding a table while the session lasts. Raises RebuildUnderWay."""
+    if not await connection.fetchval(_ONLY_ONE, name):
+        raise RebuildUnderWay(name)
 
 
 @asynccontextmanager

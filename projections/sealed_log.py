@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from reactorcide.eventstore import merkle
+from reactorcide.eventstore.archived import Sealed
 from reactorcide.eventstore.database import Connection, Reader
 from reactorcide.eventstore.leaves import Leaf
 from reactorcide.eventstore.merkle import TILE_WIDTH, TileId, Tree
@@ -70,6 +71,19 @@ FROM (
         WHERE first_position <= $1 ORDER BY first_position DESC LIMIT 1
     ) AS around
 ) AS found
+WHERE nth IS NOT NULL"""
+
+_SEALS: Final = """
+SELECT
+    p.position, t.tile * 256 + nth - 1, substring(t.salts FROM nth * 16 - 15 FOR 16),
+    substring(t.payload_hashes FROM nth * 32 - 31 FOR 32),
+    substring(t.leaf_hashes FROM nth * 32 - 31 FOR 32)
+FROM unnest($1::bigint[]) AS p (position)
+CROSS JOIN LATERAL (
+    SELECT * FROM sealed_tiles
+    WHERE first_position <= p.position ORDER BY first_position DESC LIMIT 1
+) AS t
+CROSS JOIN LATERAL array_position(t.positions, p.position) AS nth
 WHERE nth IS NOT NULL"""
 
 _BEYOND: Final = 2**63 - 1
@@ -201,3 +215,9 @@ async def place_of(connection: Reader, position: int) -> Place | None:
     """Return where the event at a position is; None unless it is sealed."""
     row = await connection.fetchrow(_PLACE, position)
     return None if row is None else Place(*row)
+
+
+async def seals_of(connection: Reader, positions: Sequence[int]) -> dict[int, Sealed]:
+    """Return what is known of the events at these positions, with their salts."""
+    found = await connection.fetch(_SEALS, positions)
+    return {position: Sealed(*seal) for position, *seal in found}

@@ -21,7 +21,8 @@ Rows: TypeAlias = Iterable[tuple[Any, ...]] | AsyncIterable[tuple[Any, ...]]
 _FORMAT: Final = """
 SELECT format(
     $1::text, $2::text, $3::text, $4::text,
-    (SELECT string_agg(quote_ident(name), ', ') FROM unnest($5::text[]) AS c (name))
+    (SELECT string_agg(quote_ident(name), ', ') FROM unnest($5::text[]) AS c (name)),
+    (SELECT string_agg('$' || n, ', ') FROM generate_series(1, cardinality($5::text[])) AS n)
 )"""
 
 
@@ -93,6 +94,16 @@ async def forget(
 ) -> None:
     """Drop the rows of some streams."""
     await connection.execute(await statement(connection, "forget", projection, table), stream_ids)
+
+
+async def revise(connection: Connection, projection: Projection, row: Sequence[Any]) -> bool:
+    """Put a stream's row, as it is made now, in the place of the same version's.
+
+    False when there is none: the stream has gone on meanwhile.
+    """
+    text = await statement(connection, "revise", projection, projection.name)
+    found: str = await connection.execute(text, *row)
+    return found != "UPDATE 0"
 
 
 async def digest(connection: Connection, projection: Projection, table: str) -> Digest:

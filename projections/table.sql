@@ -32,6 +32,9 @@ ANALYZE %2$I
 -- name: forget  the rows of some streams
 DELETE FROM %2$I WHERE %3$I = ANY ($1::uuid[])
 
+-- name: revise  a row anew as its stream makes it, unless the stream has gone on (%5$s: $1, $2 …)
+UPDATE %1$I SET (%4$s) = ROW(%5$s) WHERE %3$I = $1 AND version = $2
+
 -- name: lock  keep readers and writers out until the transaction ends
 LOCK TABLE %1$I IN ACCESS EXCLUSIVE MODE
 

@@ -5,9 +5,10 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from reactorcide.api.call import Call, no_content
-from reactorcide.api.errors import forbidden
+from reactorcide.api.errors import conflict, forbidden
 from reactorcide.api.jobs.render import job_answer
 from reactorcide.api.jobs.sight import commandable_job
+from reactorcide.eventstore.domain.errors import NotFound
 from reactorcide.eventstore.domain.job import JOB, CancelJob, DeleteJob, JobCommand
 from reactorcide.eventstore.handle import handle
 from reactorcide.projections import jobs, unfinished_objects
@@ -44,7 +45,11 @@ async def _commanded(call: Call[Any, Any], command: JobCommand) -> Job:
 
 async def _handled(call: Call[Any, Any], job: Job, command: JobCommand) -> Job:
     services = call.services
-    handled = await handle(services.pool, services.jobs, JOB, job.job_id, command, call.context)
+    try:
+        handled = await handle(services.pool, services.jobs, JOB, job.job_id, command, call.context)
+    except NotFound:  # but it was shown just now
+        detail = "The job is archived: nothing changes it any more"
+        raise conflict(detail, job.state.status) from None
     if handled.events:
         for topic in ("control", "jobs", "logs", "events"):
             services.doorbell.ring(topic)

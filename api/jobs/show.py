@@ -22,10 +22,9 @@ from reactorcide.api.jobs.render import (
     render_event,
 )
 from reactorcide.api.jobs.requests import JobListQuery
-from reactorcide.api.jobs.sight import visible_job, visible_stream
+from reactorcide.api.jobs.sight import stream_of, visible_job, visible_stream
 from reactorcide.api.moments import AtQuery, check_past, up_to
 from reactorcide.api.pages import envelope
-from reactorcide.eventstore import store
 from reactorcide.eventstore.domain.job import FINAL, Status
 from reactorcide.eventstore.domain.worker import WorkerStatus
 from reactorcide.eventstore.record import RecordedEvent
@@ -106,14 +105,14 @@ async def events(call: Call[None, None]) -> Response:
     job = await visible_job(call)
     if EVENT_STREAM in call.request.headers.get("accept", ""):
         return await follow_job(call, job)
-    recorded = await store.read_stream(call.services.pool, job.job_id)
+    recorded = await stream_of(call)
     return json_answer({"events": [render_event(one) for one in recorded]})
 
 
 async def attempts(call: Call[None, None]) -> Response:
     """Show the attempts of a job, the first one first."""
-    job = await visible_job(call)
-    recorded = await store.read_stream(call.services.pool, job.job_id)
+    await visible_job(call)
+    recorded = await stream_of(call)
     return json_answer({"attempts": [asdict(one) for one in attempts_of(recorded)]})
 
 

@@ -7,14 +7,18 @@ from reactorcide.api.errors import forbidden, not_found
 from reactorcide.eventstore import store
 from reactorcide.eventstore.domain.job import Status
 from reactorcide.eventstore.record import RecordedEvent
-from reactorcide.projections import jobs
+from reactorcide.projections import archives, jobs
 from reactorcide.projections.jobs import Job
 
 
 async def visible_job(call: Call[Any, Any]) -> Job:
-    """Return the job in the path. Raises Problem (404)."""
+    """Return the job in the path, from the archive if it is there. Raises Problem (404)."""
     job = await jobs.get(call.services.pool, call.object_id)
     caller = call.caller
+    if job is None:
+        job = jobs.fold(await archived_stream(call))
+        if job is not None and job.state.status is Status.DELETED:
+            raise not_found(kind="job")
     if job is None or not (job.submitted.user_id == caller.user_id or caller.sees_every_job):
         raise not_found(kind="job")
     return job
@@ -25,13 +29,25 @@ async def visible_stream(call: Call[Any, Any]) -> list[RecordedEvent]:
 
     The past of a deleted job is for those who see every job.
     """
-    recorded = await store.read_stream(call.services.pool, call.object_id)
+    recorded = await stream_of(call)
     job = jobs.fold(recorded) if recorded and recorded[0].stream_type == "job" else None
     is_own = job is not None and job.submitted.user_id == call.caller.user_id
     is_there = job is not None and job.state.status is not Status.DELETED
     if job is None or not (call.caller.sees_every_job or (is_own and is_there)):
         raise not_found(kind="job")
     return recorded
+
+
+async def stream_of(call: Call[Any, Any]) -> list[RecordedEvent]:
+    """Return all events of the object in the path, wherever they are."""
+    recorded = await store.read_stream(call.services.pool, call.object_id)
+    return recorded or await archived_stream(call)
+
+
+async def archived_stream(call: Call[Any, Any]) -> list[RecordedEvent]:
+    """Return the events of the object in the path, if they are in the archive."""
+    services = call.services
+    return await archives.read_stream(services.pool, services.objects, call.object_id)
 
 
 async def commandable_job(call: Call[Any, Any]) -> Job:

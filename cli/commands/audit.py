@@ -1,4 +1,4 @@
-"""`reactorcide audit`: what happened, of all that happened, and the proof of it."""
+"""`reactorcide audit`: what happened, the proof of it, and what is not to be told any more."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,7 +26,7 @@ COLUMNS: Final = (
 
 @click.group()
 def audit() -> None:
-    """List what happened; seal the log that says so, and verify it."""
+    """List what happened; seal and verify the log that says so; erase what must not be kept."""
 
 
 @audit.command("list")
@@ -208,3 +208,19 @@ def _verified_lines(report: Mapping[str, Any]) -> Iterator[str]:
         for difference in table["differences"]:
             columns = ", ".join(difference["columns"])
             note(f"{table['name']} {difference['key']}: {difference['kind']} {columns}".rstrip())
+
+
+@audit.command()
+@click.argument("position", type=click.IntRange(min=1))
+@click.option("--reason", metavar="TEXT", required=True, help="Why; it is recorded for good.")
+@output_option
+@client_command
+def redact(client: Client, position: int, reason: str, output: str) -> None:
+    """Erase what the event at POSITION tells, for good (admin).
+
+    Its type, time, actor and place stay, and the proof that it happened. It must be sealed, and
+    its job ended. Logs and artifacts in the object store are no events: delete the job for that.
+    """
+    path = f"/audit/events/{position}/redact"
+    event = client.call("POST", path, body={"reason": reason}).json()
+    show_record(output, event if output != "table" else _shown(event))

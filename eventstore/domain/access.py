@@ -29,6 +29,7 @@ SCOPES: Final = (
     "secrets:manage",
     "projections:manage",
     "audit:read",
+    "audit:redact",
 )
 
 _READ: Final = frozenset({"jobs:read", "logs:read", "artifacts:read"})

@@ -5,7 +5,8 @@ TRANSITIONS table beside each stream's rules. A field's default may never change
 event that was written without the field keeps its meaning (a new meaning is a new
 `schema_version` and an upcaster in the codec).
 
-Nothing here is secret: a token is its SHA-256, a secret value is sealed.
+Nothing here is secret: a token is its SHA-256, a secret value is sealed. What of an event is left
+when it is redacted says `redaction`.
 """
 
 from datetime import datetime
@@ -35,6 +36,9 @@ class _Nothing(dict[str, str]):
 
 
 NOTHING: Final = _Nothing()
+
+REDACTED: Final = "[redacted]"
+"""Stands for a text that was erased."""
 
 
 class Event(BaseModel):
@@ -109,6 +113,11 @@ class JobSubmitted(Event):
     def with_args(self, args: JsonValue) -> "JobSubmitted":
         """Return the same request with other args."""
         return JobSubmitted.of({**self.__dict__, "args": args})
+
+    @property
+    def is_redacted(self) -> bool:
+        """Whether nobody knows any more what was asked for."""
+        return self.name == (self.job_command or self.handler) == REDACTED
 
 
 class JobQueued(Event):
@@ -338,4 +347,48 @@ class WorkerStopped(Event):
 
 WorkerEvent: TypeAlias = WorkerRegistered | WorkerDrained | WorkerStopped
 
-AnyEvent: TypeAlias = JobEvent | TokenEvent | UserEvent | WorkerEvent
+
+# Redactions
+
+
+class EventRedacted(Event):
+    """What the event at `position` told was erased, but for what its type can't do without.
+
+    Its stream is that event's id. `remaining_hash` is the hex SHA-256 of what is left, as
+    canonical JSON (RFC 8785): its own hash can't be checked any more.
+    """
+
+    wire_type: ClassVar[str] = "event.redacted"
+
+    position: int
+    reason: str
+    remaining_hash: str
+
+
+RedactionEvent: TypeAlias = EventRedacted
+
+
+# Archives
+
+
+class StreamsArchived(Event):
+    """Whole streams went from the log into an object of the object store, with their proofs.
+
+    `sha256` (hex) is the object's; its stream is the object's id.
+    """
+
+    wire_type: ClassVar[str] = "streams.archived"
+
+    object_key: str
+    sha256: str
+    streams: int
+    events: int
+    first_position: int
+    last_position: int
+
+
+ArchiveEvent: TypeAlias = StreamsArchived
+
+AnyEvent: TypeAlias = (
+    JobEvent | TokenEvent | UserEvent | WorkerEvent | RedactionEvent | ArchiveEvent
+)

@@ -143,6 +143,10 @@ def retry_request(state: JobState, job_id: UUID) -> JobSubmitted:
             detail=f"a job that is {state.status} cannot be retried yet",
             current_status=state.status,
         )
+    if submitted.is_redacted:
+        raise NotLegal(
+            detail="what the job was asked to do was redacted", current_status=state.status
+        )
     return submitted.model_copy(update={"retry_of": job_id})
 
 

@@ -81,6 +81,25 @@ def test_a_killed_runner_is_followed_by_the_api(on_database: Program) -> None:
             until(lambda: _trail(on_database)["why"] == "up to date")
 
 
+def test_what_is_not_there_is_not_redacted(stack: Program) -> None:
+    """Exit 5; without a reason it is not even tried."""
+    assert stack("audit", "redact", "999999999", "--reason", "a test").returncode == 5
+    for words in (("1",), ("--reason", "a test"), ("0", "--reason", "a test")):
+        assert stack("audit", "redact", *words).returncode == 2
+
+
+def test_a_sealed_event_is_redacted(stack: Program) -> None:
+    """What is left of it is shown; the second time is a conflict, exit 6."""
+    job_id = stack("submit", "--name", "canary", "--", "true").stdout.strip()
+    assert stack("logs", job_id, "--follow").returncode == 0
+    assert stack("audit", "checkpoint").returncode == 0
+    position = str(stack.json("jobs", "events", job_id)["events"][0]["position"])
+    left = stack.json("audit", "redact", position, "--reason", "a test")
+    assert left["data"]["name"] == "[redacted]"
+    assert stack("audit", "redact", position, "--reason", "a test").returncode == 6
+    assert stack.json("jobs", "get", job_id)["name"] == "[redacted]"
+
+
 KILLS: Final = 2
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from reactorcide.eventstore.domain.events import (
     AnyEvent,
+    EventRedacted,
     JobCancelled,
     JobCancelRequested,
     JobClaimed,
@@ -20,6 +21,7 @@ from reactorcide.eventstore.domain.events import (
     JobStarted,
     JobSubmitted,
     JobTimedOut,
+    StreamsArchived,
     TokenIssued,
     TokenRevoked,
     TokenRotated,
@@ -83,6 +85,15 @@ EVENTS: Final[tuple[AnyEvent, ...]] = (
     WORKER_REGISTERED,
     WorkerDrained(),
     WorkerStopped(reason="SIGTERM"),
+    EventRedacted(position=7, reason="a customer asked for it", remaining_hash="0" * 64),
+    StreamsArchived(
+        object_key="archive/1.gz",
+        sha256="0" * 64,
+        streams=1,
+        events=5,
+        first_position=1,
+        last_position=5,
+    ),
 )
 
 _QUEUED_SO: Final = (SUBMITTED, QUEUED)

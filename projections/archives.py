@@ -1,0 +1,129 @@
+"""Tables `archived_objects` and `archived_streams`: which streams left the log, and where they are.
+
+All their writes and all their queries, and what reads an archived stream from its object. They
+are no fold of the log, but can be made anew from the objects that `streams.archived` names.
+"""
+
+import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from reactorcide.eventstore.archived import events_of
+from reactorcide.eventstore.database import Connection, Reader, database_errors
+from reactorcide.eventstore.objects import ObjectStore
+from reactorcide.eventstore.record import RecordedEvent
+
+_KEEP_OBJECT: Final = """
+INSERT INTO archived_objects
+    (object_id, object_key, sha256, streams, events, first_position, last_position)
+VALUES ($1, $2, $3, $4, $5, $6, $7)"""
+_KEEP_STREAMS: Final = """
+INSERT INTO archived_streams
+SELECT w.stream_id, $1, w.events, w.first_position, w.last_position, w.block_start, w.block_end
+FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+    AS w (stream_id, events, first_position, last_position, block_start, block_end)"""
+_DELETE: Final = "SELECT delete_archived($1)"
+_KEYS: Final = "SELECT object_key FROM archived_objects WHERE object_key = ANY ($1::text[])"
+_OBJECT: Final = """
+SELECT object_key, sha256 FROM archived_objects WHERE object_id = $1"""
+_STREAMS: Final = """
+SELECT stream_id, events, first_position, last_position, block_start, block_end
+FROM archived_streams WHERE object_id = $1 ORDER BY block_start, stream_id"""
+_BLOCK: Final = """
+SELECT o.object_key, s.block_start, s.block_end
+FROM archived_streams AS s JOIN archived_objects AS o USING (object_id) WHERE s.stream_id = $1"""
+
+
+class ArchivedStream(NamedTuple):
+    """A stream in an object: its lines are in the gzip member between two bytes."""
+
+    stream_id: UUID
+    events: int
+    first_position: int
+    last_position: int
+    block_start: int
+    block_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedObject:
+    """An object of archived streams."""
+
+    object_id: UUID
+    object_key: str
+    sha256: bytes
+    streams: Sequence[ArchivedStream]
+    """At least one."""
+
+    @property
+    def events(self) -> int:
+        """How many it holds."""
+        return sum(one.events for one in self.streams)
+
+    @property
+    def first_position(self) -> int:
+        """Of all its events."""
+        return min(one.first_position for one in self.streams)
+
+    @property
+    def last_position(self) -> int:
+        """Of all its events."""
+        return max(one.last_position for one in self.streams)
+
+
+async def keep(connection: Connection, made: ArchivedObject) -> None:
+    """Note where the streams are."""
+    await connection.execute(
+        _KEEP_OBJECT,
+        made.object_id,
+        made.object_key,
+        made.sha256,
+        len(made.streams),
+        made.events,
+        made.first_position,
+        made.last_position,
+    )
+    columns = [list(column) for column in zip(*made.streams, strict=True)]
+    await connection.execute(_KEEP_STREAMS, made.object_id, *columns)
+
+
+async def delete_events(connection: Connection, object_id: UUID) -> int:
+    """Delete the events of an object's streams from the log, in the transaction that kept it.
+
+    From here to its end nobody appends. PostgreSQL refuses it (40001) when a stream is not as it
+    was archived.
+    """
+    deleted: int = await connection.fetchval(_DELETE, object_id)
+    return deleted
+
+
+async def unknown(connection: Reader, keys: Sequence[str]) -> list[str]:
+    """Return those keys that are no kept object's."""
+    known = {row[0] for row in await connection.fetch(_KEYS, keys)}
+    return [key for key in keys if key not in known]
+
+
+async def find(connection: Reader, object_id: UUID) -> ArchivedObject | None:
+    """Return an object and what it holds; None when it is not kept."""
+    row = await connection.fetchrow(_OBJECT, object_id)
+    if row is None:
+        return None
+    streams = [ArchivedStream(*one) for one in await connection.fetch(_STREAMS, object_id)]
+    return ArchivedObject(object_id, row[0], row[1], streams)
+
+
+async def read_stream(
+    connection: Reader, objects: ObjectStore, stream_id: UUID
+) -> list[RecordedEvent]:
+    """Return an archived stream's events; none for a stream that is not archived.
+
+    Raises ObjectStoreError.
+    """
+    with database_errors():
+        place = await connection.fetchrow(_BLOCK, stream_id)
+    if place is None:
+        return []
+    block = await objects.read(*place)
+    return events_of(gzip.decompress(block), stream_id)

@@ -1,0 +1,271 @@
+"""Moves jobs that ended long ago from the log and its tables into the object store.
+
+    1  read their streams, hold each event against its seal, write an object, read it back
+    2  in one transaction: say where they are, record `streams.archived`, delete the events, the
+       rows of the audit trail and of `jobs`
+
+Whatever kills it, a stream is in the log, or in an object that is whole: an object without its
+transaction is nobody's, and the next run deletes it. Memory holds one object, however long the log
+is; writers wait for the last few milliseconds of a transaction.
+"""
+
+import asyncio
+import gzip
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+
+from reactorcide.eventstore import store
+from reactorcide.eventstore.archived import NotAsSealed, Sealed, line_of
+from reactorcide.eventstore.database import Connection, Database, database_errors
+from reactorcide.eventstore.domain.archive import ARCHIVE, ArchiveStatus, ArchiveStreams
+from reactorcide.eventstore.domain.events import StreamsArchived
+from reactorcide.eventstore.handle import TransactionDoor, handle_new
+from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.objects import ObjectStore, StoreUnavailable
+from reactorcide.eventstore.record import SYSTEM, RecordedEvent
+from reactorcide.eventstore.store import InlineRows
+from reactorcide.projections import archives, audit_events, jobs, rebuild, sealed_log, shared_store
+from reactorcide.projections.archives import ArchivedObject, ArchivedStream
+from reactorcide.projections.replay import Progress
+
+_READ: Final = 50
+"""Streams read at a time: one may hold some megabytes."""
+_BLOCK_BYTES: Final = 64 * 1024
+OBJECT_BYTES: Final = 4 * 1024 * 1024
+OBJECT_STREAMS: Final = 1000
+_PATIENCE_SECONDS: Final = 60.0
+_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '100ms'"
+_BUSY: Final = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+
+# What is not sealed, or not in the audit trail yet, stays where it is.
+_SETTLED: Final = """
+SELECT min(coalesce(c.position, 0)) FROM unnest(ARRAY['sealed_tiles', 'audit_events']) AS n (name)
+LEFT JOIN checkpoints AS c USING (name)"""
+
+
+class OtherStore(Exception):  # noqa: N818  named by what is so, like the rejections
+    """The store is not the one that the API reads, or nobody else could read it."""
+
+
+class StreamsBusy(Exception):  # noqa: N818  as above
+    """Others never left the streams of an object alone for the moment that it takes."""
+
+
+@dataclass(slots=True)
+class Archived:
+    """What was moved, or would be."""
+
+    streams: int = 0
+    events: int = 0
+    objects: int = 0
+    bytes: int = 0
+    left: int = 0
+    """Streams that went on while they were being moved: they are where they were."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """An object on its way."""
+
+    content: bytearray = field(default_factory=bytearray)
+    streams: list[ArchivedStream] = field(default_factory=list)
+    _lines: bytearray = field(default_factory=bytearray)
+    _open: list[tuple[UUID, int, int, int]] = field(default_factory=list)
+
+    def add(self, events: Sequence[RecordedEvent], lines: Sequence[bytes]) -> None:
+        """Add a whole stream."""
+        first, last = events[0], events[-1]
+        self._open.append((first.stream_id, len(events), first.position, last.position))
+        self._lines += b"".join(lines)
+        if len(self._lines) >= _BLOCK_BYTES:
+            self.end_block()
+
+    def end_block(self) -> None:
+        """End the gzip member, if there is anything in it."""
+        if not self._open:
+            return
+        start = len(self.content)
+        self.content += gzip.compress(self._lines, mtime=0)
+        end = len(self.content)
+        self.streams += [ArchivedStream(*one, start, end) for one in self._open]
+        self._open.clear()
+        self._lines.clear()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is large enough."""
+        count = len(self.streams) + len(self._open)
+        return count >= OBJECT_STREAMS or len(self.content) + len(self._lines) >= OBJECT_BYTES
+
+
+async def count(database: Database, before: datetime) -> Archived:
+    """Return what `archive` would move as things are; its objects and their bytes are not known."""
+    with database_errors():
+        connection = await database.connect(role=False, timezone="UTC")
+        try:
+            settled = await connection.fetchval(_SETTLED)
+            streams, events = await jobs.count_archivable(connection, before, settled)
+        finally:
+            await connection.close()
+    return Archived(streams, events)
+
+
+async def archive(
+    database: Database, objects: ObjectStore, before: datetime, progress: Progress
+) -> Archived:
+    """Move all jobs that ended before a time; the login must own the tables.
+
+    Raises OtherStore, RebuildUnderWay (also for another archive), StreamsBusy, NotAsSealed,
+    ObjectStoreError and DatabaseError; what was moved until then stays moved.
+    """
+    with database_errors():
+        connection = await database.connect(role=False, jit="off", timezone="UTC")
+        try:
+            # Neither may fold what the other deletes.
+            await rebuild.hold(connection, "jobs")
+            await _check_store(connection, objects)
+            run = _Run(connection, objects, before, progress)
+            await run.all()
+        finally:
+            await connection.close()
+    return run.done
+
+
+async def _check_store(connection: Connection, objects: ObjectStore) -> None:
+    if not objects.is_lasting:
+        raise OtherStore("what is in a store in memory is gone with this program")
+    if not await shared_store.join(connection, await objects.identity()):
+        msg = f"{objects.url} is not the store that the API reads"
+        raise OtherStore(msg)
+
+
+class _Run:
+    """One run; `done` is what it has moved so far."""
+
+    def __init__(
+        self, connection: Connection, objects: ObjectStore, before: datetime, progress: Progress
+    ) -> None:
+        self._connection = connection
+        self._objects = objects
+        self._before = before
+        self._progress = progress
+        self._prefix = ""
+        self._total = 0
+        self.done = Archived()
+
+    async def all(self) -> None:
+        """Move everything."""
+        origin = await sealed_log.origin(self._connection)
+        self._prefix = f"archive/{origin.partition('/')[2]}"
+        await self._clear()
+        settled = await self._connection.fetchval(_SETTLED)
+        self._total, _ = await jobs.count_archivable(self._connection, self._before, settled)
+        draft = _Draft()
+        async for events, seals in self._streams(settled):
+            draft.add(events, _lines(events, seals))
+            if draft.is_full:
+                await self._put(draft)
+                draft = _Draft()
+        await self._put(draft)
+
+    async def _clear(self) -> None:
+        """Delete what a killed run put and did not keep."""
+        keys = await self._objects.keys(self._prefix)
+        for key in await archives.unknown(self._connection, keys):
+            await self._objects.delete_all(key)
+
+    async def _streams(
+        self, settled: int
+    ) -> AsyncIterator[tuple[list[RecordedEvent], Mapping[int, Sealed]]]:
+        """Yield the streams that may go, by their ids, with their seals."""
+        after = UUID(int=0)
+        while True:
+            found = await jobs.archivable(self._connection, self._before, settled, after, _READ)
+            if not found:
+                return
+            after = found[-1]
+            streams = await store.read_streams(self._connection, found)
+            positions = [event.position for events in streams.values() for event in events]
+            seals = await sealed_log.seals_of(self._connection, positions)
+            for stream_id in found:
+                yield streams[stream_id], seals
+
+    async def _put(self, draft: _Draft) -> None:
+        """Write an object, and let it take the place of what it holds."""
+        draft.end_block()
+        if not draft.streams:
+            return
+        object_id, content = new_id(), bytes(draft.content)
+        key = f"{self._prefix}/{object_id}.ndjson.gz"
+        made = ArchivedObject(object_id, key, sha256(content).digest(), draft.streams)
+        await self._objects.put(key, _pieces(content))
+        await self._objects.sync([key])
+        if sha256(await self._objects.read(key)).digest() != made.sha256:
+            msg = f"the object store {self._objects.url} did not keep what was put"
+            raise StoreUnavailable(msg)
+        done = self.done
+        if await self._move(made):
+            done.streams += len(made.streams)
+            done.events += made.events
+            done.objects += 1
+            done.bytes += len(content)
+        else:
+            await self._objects.delete_all(key)
+            done.left += len(made.streams)
+        self._progress(done.streams + done.left, self._total)
+
+    async def _move(self, made: ArchivedObject) -> bool:
+        """Try until nobody is in the way; False when a stream went on. Raises StreamsBusy."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                async with self._connection.transaction():
+                    await self._connection.execute(_LOCK_TIMEOUT)
+                    await _replace(self._connection, made)
+            except asyncpg.SerializationError:
+                return False
+            except _BUSY as error:
+                if time.monotonic() > deadline:
+                    raise StreamsBusy(str(error)) from error
+                await asyncio.sleep(random.uniform(0.05, 0.2))  # noqa: S311  jitter is no secret
+            else:
+                return True
+
+
+def _lines(events: Sequence[RecordedEvent], seals: Mapping[int, Sealed]) -> list[bytes]:
+    """Return the lines of a stream. Raises NotAsSealed."""
+    for event in events:
+        if event.position not in seals:
+            raise NotAsSealed(event.position)
+    return [line_of(event, seals[event.position]) for event in events]
+
+
+async def _replace(connection: Connection, made: ArchivedObject) -> None:
+    """Record where the streams are, and drop what there is of them; the lock comes last."""
+    stream_ids = [one.stream_id for one in made.streams]
+    await archives.keep(connection, made)
+    fact = StreamsArchived(
+        object_key=made.object_key,
+        sha256=made.sha256.hex(),
+        streams=len(made.streams),
+        events=made.events,
+        first_position=made.first_position,
+        last_position=made.last_position,
+    )
+    door = TransactionDoor[ArchiveStatus](connection, lambda _: InlineRows("", ()))
+    await handle_new(door, ARCHIVE, made.object_id, ArchiveStreams(fact), SYSTEM)
+    await audit_events.drop_streams(connection, stream_ids)
+    await archives.delete_events(connection, made.object_id)
+    await jobs.drop(connection, stream_ids)
+
+
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    yield content
