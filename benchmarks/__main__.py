@@ -25,6 +25,7 @@ MEASUREMENTS: Final = (
     "first_line",
     "rebuild",
     "past",
+    "export",
     "memory",
     "scale",
     "wal",
