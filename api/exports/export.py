@@ -12,17 +12,21 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
+import structlog
 from starlette.responses import Response, StreamingResponse
 
 from reactorcide.api.audit import catch_up, check_role
 from reactorcide.api.call import Call
 from reactorcide.api.errors import INVALID_TOKEN, invalid_field, unauthorized, unavailable
+from reactorcide.api.exchange import exchange_of
 from reactorcide.api.exports.asked import ExportQuery
 from reactorcide.api.exports.manifest import Manifest, Sealed
 from reactorcide.api.streaming import primed
 from reactorcide.eventstore.signed_note import Signer
 from reactorcide.projections import audit_events, audit_exports, checkpoints, sealed_log
 from reactorcide.projections.audit_exports import Audited, Span
+
+log = structlog.stdlib.get_logger("reactorcide.api")
 
 TO_POSITION: Final = "Export-To-Position"
 """The header that tells up to where the file goes."""
@@ -52,6 +56,7 @@ async def export(call: Call[None, ExportQuery]) -> Response:
     }
     if call.request.method == "HEAD":
         return Response(headers=headers, media_type=query.form.media_type)
+    _record(call, span)
     content = (piece.content async for piece in _pieces(call, span))
     return StreamingResponse(
         await primed(content), headers=headers, media_type=query.form.media_type
@@ -74,6 +79,12 @@ async def manifest(call: Call[None, ExportQuery]) -> Response:
     said = await _told(call, span)
     signer = Signer(await sealed_log.origin(services.pool), key)
     return Response(said.signed(signer), media_type=NOTE)
+
+
+def _record(call: Call[None, ExportQuery], span: Span) -> None:
+    """Say in the log who takes what along, before the first byte of it."""
+    said = {"format": call.query.format, "filters": call.query.filters(), **span._asdict()}
+    log.info("audit_exported", **said, **exchange_of(call.request.scope).bound())
 
 
 async def _told(call: Call[None, ExportQuery], span: Span) -> Manifest:

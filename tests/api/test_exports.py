@@ -144,6 +144,19 @@ async def test_a_file_that_broke_off_is_gone_on_with(
     assert (await exported(auditor, name, to=0))[0] == FORMATS[name].head
 
 
+async def test_who_exported_what_is_in_the_log(
+    user: Client, auditor: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By user, token and address; a question that was refused is no export."""
+    await submitted(user)
+    await auditor.get(PATH, params={"format": "csv", "to": "999999999"})
+    await exported(auditor, "csv", type="job.submitted", after=1)
+    me = (await auditor.get("/api/v1/me")).json()["user"]["user_id"]
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if "audit_exported" in one]
+    for said in (f"user_id={me}", "token_id=", "format=csv", "after=1", "'job.submitted'"):
+        assert said in line
+
+
 @pytest.fixture
 async def verifier(services: Services) -> Verifier:
     """The public half of the log's key."""
