@@ -67,14 +67,15 @@ def _cloudevents(audited: Audited, log: str) -> bytes:
 
 
 def _csv(audited: Audited, _log: str) -> bytes:
-    shown = json.loads(to_json(_shown(audited)))
-    actor = {f"actor_{name}": value for name, value in shown.pop("actor").items()}
-    shown |= actor | {"token_id": actor["actor_token_id"]}
-    shown["data"] = json.dumps(shown["data"], ensure_ascii=False, separators=(",", ":"))
+    shown = _shown(audited)
+    actor = shown["actor"]
+    shown |= {"actor_type": actor["type"], "actor_id": actor["id"], "token_id": actor["token_id"]}
+    shown["recorded_at"] = shown["recorded_at"].isoformat().replace("+00:00", "Z")
+    shown["data"] = to_json(shown["data"]).decode()
     return _csv_line([_cell(shown[column]) for column in CSV_COLUMNS])
 
 
-def _cell(value: str | int | None) -> str:
+def _cell(value: object) -> str:
     """Return a cell that no spreadsheet takes for a formula: a quote before what would be one."""
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(_FORMULAS) else text
