@@ -103,6 +103,7 @@ async def test_each_filter_of_the_trail_holds_for_a_file(
 ) -> None:
     """The same events as in the list, whatever is asked for."""
     await some_history(services, user)
+    await exported(auditor, "ndjson")  # waits for the trail for longer than a list does
     everything = await found(auditor, limit=200)
     newest, middle = everything[0], everything[len(everything) // 2]["recorded_at"]
     token = next(event["actor"]["token_id"] for event in everything if event["actor"]["token_id"])
