@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
-from reactorcide.api.call import Call, json_answer
+from reactorcide.api.call import Call, Caller, json_answer
 from reactorcide.api.errors import forbidden
 from reactorcide.api.fields import Id, Time, parse_uuid
 from reactorcide.api.jobs.render import render_event
@@ -126,11 +126,10 @@ class AuditQuery(PageQuery):
 
 async def list_events(call: Call[None, AuditQuery]) -> Response:
     """List events of all streams, newest first; those just committed are among them."""
-    if ROLES.isdisjoint(call.caller.roles):
-        raise forbidden(detail="Only an auditor or admin sees the audit trail")
+    check_role(call.caller)
     query, before = call.query, None
     if query.cursor is None:
-        await _catch_up(call.services)
+        await catch_up(call.services)
     else:
         before = number_of(query.cursor)
     found = await _page(call, before)
@@ -162,7 +161,13 @@ async def _page(call: Call[None, AuditQuery], before: int | None) -> AuditPage:
     return AuditPage(events, events[-1].position if len(passing) > query.limit else None)
 
 
-async def _catch_up(services: Services) -> None:
+def check_role(caller: Caller) -> None:
+    """Refuse whoever may not see the trail. Raises Problem (403)."""
+    if ROLES.isdisjoint(caller.roles):
+        raise forbidden(detail="Only an auditor or admin sees the audit trail")
+
+
+async def catch_up(services: Services, patience_seconds: float = _PATIENCE_SECONDS) -> None:
     """Wait a moment until what is committed by now is in the table; then take what is there."""
     name = audit_events.SUBSCRIPTION.name
     committed, _ = await store.present(services.pool)
@@ -170,7 +175,7 @@ async def _catch_up(services: Services) -> None:
         return
     services.doorbell.ring("events")  # whoever committed may not have
     clock = asyncio.get_running_loop().time
-    deadline = clock() + _PATIENCE_SECONDS
+    deadline = clock() + patience_seconds
     while clock() < deadline:
         await asyncio.sleep(_LOOK_SECONDS)
         if await checkpoints.position(services.pool, name) >= committed:

@@ -1,18 +1,23 @@
 """A past moment, as a query names it, and what of a stream had happened by then."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from reactorcide.api.errors import invalid_field
+from reactorcide.api.errors import invalid_field, unavailable
 from reactorcide.api.fields import RequestModel, parse_time
 from reactorcide.eventstore import store
-from reactorcide.eventstore.database import Reader
+from reactorcide.eventstore.database import Pool, Reader
 from reactorcide.eventstore.record import RecordedEvent
+from reactorcide.projections.moments import LONGEST_SECONDS, Cut, TooFarBack, cut_at
+
+AT_POSITION: Final = "At-Position"
+"""The header that tells which position a moment was."""
 
 _POSITION: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -57,3 +62,14 @@ def up_to(recorded: Sequence[RecordedEvent], moment: int | datetime) -> list[Rec
     if isinstance(moment, int):
         return [one for one in recorded if one.position <= moment]
     return [one for one in recorded if one.recorded_at <= moment]
+
+
+@asynccontextmanager
+async def past_cut(pool: Pool, moment: int | datetime) -> AsyncIterator[Cut]:
+    """Lend the cut of a past moment. Raises Problem (422: it has not come; 503: it takes long)."""
+    await check_past(pool, moment)
+    try:
+        yield await cut_at(pool, moment)
+    except TooFarBack:
+        what = f"So much has happened since that the answer takes over {LONGEST_SECONDS} seconds"
+        raise unavailable(what) from None

@@ -17,6 +17,9 @@ from reactorcide.api import (
 from reactorcide.api.differences import DiffQuery
 from reactorcide.api.events import stream
 from reactorcide.api.events.stream import EVENT_STREAM
+from reactorcide.api.exports import export
+from reactorcide.api.exports.asked import ExportQuery
+from reactorcide.api.exports.formats import CSV, NDJSON
 from reactorcide.api.jobs.table import JOBS
 from reactorcide.api.moments import AtQuery
 from reactorcide.api.operations import LAST_EVENT_ID, V1, Operation
@@ -291,6 +294,28 @@ AUDIT: Final = (
         scopes=_AUDIT,
         query=proofs.TileQuery,
         media_types=(proofs.OCTETS,),
+    ),
+    Operation(
+        name="exportAuditEvents",
+        method="GET",
+        path=f"{V1}/audit/export",
+        summary="Take what happened along as a file, oldest first (auditor, admin)",
+        handler=export.export,
+        tag="audit",
+        scopes=_AUDIT,
+        query=ExportQuery,
+        media_types=(NDJSON, CSV),
+    ),
+    Operation(
+        name="getAuditExportManifest",
+        method="GET",
+        path=f"{V1}/audit/export/manifest",
+        summary="Sign for an exported file: its digest, its positions (auditor, admin)",
+        handler=export.manifest,
+        tag="audit",
+        scopes=_AUDIT,
+        query=ExportQuery,
+        media_types=(export.NOTE,),
     ),
 )
 

@@ -24,6 +24,8 @@ MEASUREMENTS: Final = (
     "commands",
     "first_line",
     "rebuild",
+    "past",
+    "export",
     "memory",
     "scale",
     "wal",

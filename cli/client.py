@@ -118,16 +118,19 @@ class Client:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         patience: Callable[[], float] = lambda: ANSWER_SECONDS,
+        opened: Callable[[Mapping[str, str]], None] = lambda _headers: None,
     ) -> Generator[bytes]:
         """Yield the answer's content as it comes, in no particular pieces.
 
-        Asks `patience` before each piece for how many seconds it may take: Unreachable after
-        that, and when the answer breaks off.
+        Tells `opened` the headers of a good answer before its first piece. Asks `patience` before
+        each piece for how many seconds it may take: Unreachable after that, and when the answer
+        breaks off.
         """
         try:
             incoming = self._open("GET", _target(path, query), None, headers or {}, patience())
             if incoming.status >= _FIRST_REFUSAL:
                 self._answer(incoming, incoming.read_all())
+            opened(incoming.headers)
             while piece := incoming.read_some():
                 yield piece
                 incoming.set_patience(patience())

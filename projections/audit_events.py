@@ -91,7 +91,7 @@ async def page(
             _NEWEST if before is None else before,
             limit + 1,
             offset,
-            *await _actor(connection, wanted.actor),
+            *await actor_of(connection, wanted.actor),
             wanted.type,
             wanted.stream_id,
             wanted.stream_type,
@@ -105,7 +105,7 @@ async def page(
     return AuditPage(events, events[-1].position if len(found) > limit else None)
 
 
-async def _actor(
+async def actor_of(
     connection: Connection, actor: UUID | Literal["system"] | None
 ) -> tuple[str | None, UUID | None, UUID | None]:
     """Return what must be the actor's type, its id and its token's; no two have the same id."""

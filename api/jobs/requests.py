@@ -31,6 +31,7 @@ from reactorcide.api.fields import (
     ShortText,
     Time,
 )
+from reactorcide.api.moments import Moment
 from reactorcide.api.pages import PageQuery
 from reactorcide.eventstore.domain.events import NOTHING, JobSubmitted, Json
 from reactorcide.eventstore.domain.git_url import SEALED_NAME, without_credentials
@@ -282,3 +283,4 @@ class JobListQuery(PageQuery):
     created_before: Time | None = None
     q: Name | None = None
     label: dict[str, str] = Field(default_factory=dict)
+    at: Moment | None = None

@@ -13,6 +13,7 @@ from reactorcide.api.differences import DiffQuery, diff_answer
 from reactorcide.api.errors import forbidden, not_found
 from reactorcide.api.events.of_job import follow_job
 from reactorcide.api.events.stream import EVENT_STREAM
+from reactorcide.api.jobs.past import list_past_jobs
 from reactorcide.api.jobs.render import (
     NO_KEYS,
     etag_of,
@@ -77,13 +78,15 @@ def _matches(asked: str, tag: str) -> bool:
 
 
 async def list_jobs(call: Call[None, JobListQuery]) -> Response:
-    """List jobs, newest first: a plain user's own, else everybody's."""
+    """List jobs, newest first: a plain user's own, else everybody's; `at`: as of then."""
     query, caller = call.query, call.caller
     owner = query.user_id
     if not caller.sees_every_job:
         if owner is not None and owner != caller.user_id:
             raise forbidden(detail="Only an auditor, operator or admin sees jobs of others")
         owner = caller.user_id
+    if query.at is not None:
+        return await list_past_jobs(call, query.at, owner)
     wanted = JobFilter(
         user_id=owner,
         status=Status(query.status) if query.status else None,

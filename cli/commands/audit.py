@@ -9,6 +9,7 @@ import click
 
 from reactorcide.cli import exits
 from reactorcide.cli.client import Client
+from reactorcide.cli.commands.audit_export import check_export, export, filters
 from reactorcide.cli.exits import Stop
 from reactorcide.cli.options import client_command, database_options, output_option, read_settings
 from reactorcide.cli.output import note, show_document, show_list, show_record
@@ -26,19 +27,15 @@ COLUMNS: Final = (
 
 @click.group()
 def audit() -> None:
-    """List what happened; seal and verify the log that says so; erase what must not be kept."""
+    """List what happened; take it along; seal, verify, and erase what must not be kept."""
+
+
+audit.add_command(export)
+audit.add_command(check_export)
 
 
 @audit.command("list")
-@click.option("--actor", metavar="ID|system", help="By this user, worker or token only.")
-@click.option("--type", metavar="NAME", help="Of this type only, as in token.revoked.")
-@click.option("--stream-id", metavar="ID", help="Of this job, token, user or worker only.")
-@click.option("--stream-type", metavar="KIND", help="Of jobs, tokens, users or workers only.")
-@click.option("--ip", metavar="ADDRESS", help="From this address only.")
-@click.option("--request-id", metavar="ID", help="By this request only.")
-@click.option("--outcome", metavar="WORD", help="success, denied or refused.")
-@click.option("--since", metavar="TIME", help="RFC 3339, as in 2026-01-31T12:00:00Z.")
-@click.option("--until", metavar="TIME", help="Before this time.")
+@filters
 @click.option("--limit", type=click.IntRange(1, 200), help="[default: 50]")
 @click.option("--cursor", help="The last page's next_cursor.")
 @output_option

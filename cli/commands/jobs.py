@@ -53,12 +53,13 @@ def jobs() -> None:
 @click.option("--limit", type=click.IntRange(1, 200), help="[default: 50]")
 @click.option("--offset", type=click.IntRange(min=0))
 @click.option("--cursor", help="The last page's next_cursor.")
+@click.option("--at", metavar="MOMENT", help="As of a past time (RFC 3339) or position.")
 @output_option
 @client_command
 def list_jobs(
     client: Client, output: str, label: tuple[tuple[str, str], ...], **query: Any
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first; with --at those that there were, as they stood."""
     labels = {f"label.{key}": value for key, value in label}
     show_list(output, client.get("/jobs", {**query, **labels}), "jobs", COLUMNS)
 

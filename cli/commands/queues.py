@@ -20,8 +20,9 @@ def queues() -> None:
 @click.option("--limit", type=click.IntRange(1, 200), help="[default: 50]")
 @click.option("--offset", type=click.IntRange(min=0))
 @click.option("--cursor", help="The last page's next_cursor.")
+@click.option("--at", metavar="MOMENT", help="As of a past time (RFC 3339) or position.")
 @output_option
 @client_command
 def list_queues(client: Client, output: str, **query: Any) -> None:
-    """List queues, by name (operator, auditor, admin)."""
+    """List queues, by name; with --at as they were (operator, auditor, admin)."""
     show_list(output, client.get("/queues", query), "queues", COLUMNS)
