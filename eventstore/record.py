@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 ActorType: TypeAlias = Literal["user", "worker", "system"]
-StreamType: TypeAlias = Literal["job", "token", "user", "worker"]
+StreamType: TypeAlias = Literal["job", "token", "user", "worker", "projection"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,5 +56,5 @@ class Sight:
                 return event.stream_id == self.user_id
             case "worker":
                 return self.every_worker
-            case _:  # of a newer version's: nobody has said who may see it
+            case _:  # a projection's is for auditors; of a newer version's nobody has said whose
                 return False

@@ -20,6 +20,7 @@ from reactorcide.eventstore.domain.events import (
     JobStarted,
     JobSubmitted,
     JobTimedOut,
+    ProjectionRebuilt,
     TokenIssued,
     TokenRevoked,
     TokenRotated,
@@ -60,6 +61,16 @@ WORKER_REGISTERED: Final = WorkerRegistered(
     code_version="1",
 )
 
+REBUILT: Final = ProjectionRebuilt(
+    name="jobs",
+    position=70,
+    rows=12,
+    digest="-1070375617764590178320",
+    events=60,
+    differed=False,
+    code_version="0.1.0+0123456789ab",
+)
+
 EVENTS: Final[tuple[AnyEvent, ...]] = (
     SUBMITTED,
     QUEUED,
@@ -83,6 +94,7 @@ EVENTS: Final[tuple[AnyEvent, ...]] = (
     WORKER_REGISTERED,
     WorkerDrained(),
     WorkerStopped(reason="SIGTERM"),
+    REBUILT,
 )
 
 _QUEUED_SO: Final = (SUBMITTED, QUEUED)
