@@ -116,8 +116,6 @@ async def verify_some(
 async def _rebuilt(
     database: Database, one: Projection | Subscription, progress: Progress
 ) -> rebuild.Rebuilt:
-    if isinstance(one, Subscription):
-        return await refilling.rebuild(database, one)
     return await rebuild.rebuild(database, one, progress)
 
 

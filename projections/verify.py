@@ -11,8 +11,8 @@ from typing import Final
 from reactorcide.eventstore.database import Connection, Database, database_errors
 from reactorcide.projections import table
 from reactorcide.projections.projection import Projection
+from reactorcide.projections.rebuilds import EVERYTHING
 from reactorcide.projections.replay import (
-    EVERYTHING,
     Progress,
     Row,
     Tally,
@@ -71,7 +71,7 @@ async def verify(database: Database, projection: Projection, progress: Progress)
 async def _fold(connection: Connection, projection: Projection, tally: Tally) -> None:
     """Fold the whole log into the temporary table, by turns on the one connection that sees it."""
     rows: list[Row] = []
-    async for row in replay(connection, projection, EVERYTHING, tally):
+    async for row in replay(connection, projection, EVERYTHING, tally.folded):
         rows.append(row)
         if len(rows) >= _CHUNK_ROWS:
             await table.copy(connection, projection, _REBUILT, rows)

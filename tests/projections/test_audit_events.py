@@ -15,7 +15,8 @@ from reactorcide.eventstore.database import Database, Pool
 from reactorcide.eventstore.ids import new_id
 from reactorcide.projections import audit_events, checkpoints
 from reactorcide.projections.audit_events import SQL, SUBSCRIPTION, AuditFilter
-from reactorcide.projections.refilling import rebuild, verify
+from reactorcide.projections.rebuild import rebuild
+from reactorcide.projections.refilling import verify
 from reactorcide.projections.subscription import advance
 from reactorcide.projections.table import Difference
 from reactorcide.tests.conftest import Connection
@@ -154,11 +155,11 @@ async def test_a_rebuild_puts_the_table_right(database: Database, connection: Co
 
         async def in_the_middle(session: AnyConnection, after: int, until: int) -> None:
             await SUBSCRIPTION.write(session, after, until)
-            made = await rebuild(database, SUBSCRIPTION)
+            made = await rebuild(database, SUBSCRIPTION, lambda _done, _total: None)
             assert (made.rows, made.differed) == (15, True)
 
         await advance(session, replace(SUBSCRIPTION, write=in_the_middle))
     seen = await verify(database, SUBSCRIPTION)
     assert seen.differences == ()
     assert seen.rows == 17
-    assert not (await rebuild(database, SUBSCRIPTION)).differed
+    assert not (await rebuild(database, SUBSCRIPTION, lambda _done, _total: None)).differed
