@@ -18,7 +18,7 @@ class Throttle:
     def of(cls, text: str) -> "Throttle":
         """Read `5000` (events a second) or `0.25` (a quarter of the time). Raises ValueError."""
         number = float(text)
-        if not 0 < number < float("inf"):
+        if not 0 < number < float("inf"):  # neither is nan
             raise ValueError(text)
         return cls(share=number) if number < 1 else cls(events_per_second=number)
 

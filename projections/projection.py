@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -61,9 +62,10 @@ REGISTRY: Final = (
 class UnknownProjection(Exception):  # noqa: N818  named by what is so, like the rejections
     """There is no projection of this name."""
 
-    def __init__(self, name: str) -> None:
-        known = ", ".join(projection.name for projection in REGISTRY)
-        super().__init__(f"no projection {name!r}; there are: {known}")
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        near = get_close_matches(name, known, 1)
+        hint = f": did you mean {near[0]!r}?" if near else "."
+        super().__init__(f"no projection {name!r}{hint} There are: {', '.join(known)}")
         self.name = name
 
 
@@ -72,4 +74,4 @@ def named(name: str) -> Projection:
     for projection in REGISTRY:
         if projection.name == name:
             return projection
-    raise UnknownProjection(name)
+    raise UnknownProjection(name, [projection.name for projection in REGISTRY])
