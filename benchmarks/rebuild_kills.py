@@ -48,7 +48,8 @@ asyncio.run(rebuild(
 ))"""
 _GONE_SECONDS: Final = 60.0
 _LEFT: Final = """
-SELECT relname::text FROM pg_class WHERE relname LIKE '%\\_rebuild%' UNION SELECT name FROM rebuilds"""
+SELECT relname::text FROM pg_class WHERE relname LIKE '%\\_rebuild%'
+UNION SELECT name FROM rebuilds"""
 
 
 @dataclass(frozen=True, slots=True)
