@@ -1,7 +1,8 @@
 """Verify a projection's table against the log, at one position, while everybody goes on.
 
 One snapshot (REPEATABLE READ) shows both; the log is folded into a temporary table and the
-two are compared. It changes nothing and no writer waits for it.
+digests of the two are compared; only when they differ, the rows. It changes nothing and no writer
+waits for it.
 """
 
 import time
@@ -59,9 +60,12 @@ async def verify(database: Database, projection: Projection, progress: Progress)
                 with uncollected():
                     await _fold(connection, projection, Tally(events, progress))
                 made = await table.digest(connection, projection, _REBUILT)
-                differences = await table.differences(
-                    connection, projection, _REBUILT, DIFFERENCES_NAMED
-                )
+                live = await table.digest(connection, projection, projection.name)
+                differences: tuple[Difference, ...] = ()
+                if made != live:
+                    differences = await table.differences(
+                        connection, projection, _REBUILT, DIFFERENCES_NAMED
+                    )
         finally:
             await connection.close()
     seconds = time.monotonic() - start

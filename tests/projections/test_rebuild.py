@@ -85,6 +85,12 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 _ALL_ROWS: Final = "SELECT format('SELECT * FROM %I ORDER BY %I', $1::text, $2::text)"
 _FOLDED: Final = "SELECT count(*) FROM rebuild_slices WHERE position IS NOT NULL"
+_LOCKS_OF_OTHERS: Final = """
+SELECT DISTINCT mode FROM pg_locks
+JOIN pg_class AS c ON c.oid = relation AND c.relname ~ '^(events|jobs)'
+WHERE pid <> pg_backend_pid() AND database = (
+    SELECT oid FROM pg_database WHERE datname = current_database()
+)"""
 _BESIDE: Final = "SELECT to_regclass('jobs_rebuild')"
 _OTHERS_LEFT: Final = """
 SELECT count(*) FROM pg_stat_activity
@@ -225,6 +231,23 @@ async def test_verify_names_keys_and_columns_and_changes_nothing(
         Difference(lost, "missing", ()),
     }
     assert await _rows(connection, JOBS) == before
+
+
+async def test_nobody_waits_for_a_verify(database: Database, connection: Connection) -> None:
+    """In the middle of it others append, and it holds no lock that any of them would wait for."""
+    await _some_jobs(connection, 3)
+    found: list[str] = []
+
+    def look(_done: int, _total: int) -> None:
+        with psycopg.connect(database.uri, autocommit=True) as other:
+            found.extend(row[0] for row in other.execute(_LOCKS_OF_OTHERS).fetchall())
+            other.execute("SET lock_timeout = '1ms'")
+            other.execute("UPDATE jobs SET priority = priority + 1")
+
+    seen = await verify(database, JOBS, look)
+    assert set(found) == {"AccessShareLock"}
+    assert seen.differences == ()  # of the moment before
+    assert len((await _verify(database)).differences) == 3
 
 
 async def test_rebuild_repairs_and_says_so(database: Database, connection: Connection) -> None:
