@@ -27,8 +27,6 @@ SQL: Final = {
 }
 
 _WRITE: Final = "INSERT INTO audit_events " + SQL["fold"]
-_WRITE_BESIDE: Final = _WRITE.replace("audit_events", "audit_events_rebuild")
-_DIGEST_BESIDE: Final = SQL["digest"].replace("audit_events", "audit_events_rebuild")
 COLUMNS: Final = (
     *("position", "recorded_at", "reached_at", "is_late", "type", "stream_type", "stream_id"),
     *("actor_type", "actor_id", "token_id", "ip", "request_id", "correlation_id"),
@@ -118,13 +116,18 @@ async def _compare(connection: Connection, limit: int) -> Compared:
 
 
 async def _write_beside(connection: Connection, after: int, until: int) -> None:
-    await connection.execute(_WRITE_BESIDE, after, until)
+    await connection.execute(_beside(_WRITE), after, until)
+
+
+def _beside(statement: str) -> str:
+    """Return a statement about the table that is being made anew."""
+    return statement.replace("audit_events", "audit_events_rebuild")
 
 
 async def _digests_beside(connection: Connection, until: int) -> tuple[Digest, Digest]:
     """Return the digests of what is there, and of what is beside."""
     live = await connection.fetchrow(SQL["digest"], until)
-    made = await connection.fetchrow(_DIGEST_BESIDE, until)
+    made = await connection.fetchrow(_beside(SQL["digest"]), until)
     assert made is not None and live is not None  # noqa: S101, PT018  an aggregate always has a row
     return Digest(*live), Digest(*made)
 
