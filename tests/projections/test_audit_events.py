@@ -163,7 +163,8 @@ async def test_a_rebuild_puts_the_table_right(database: Database, connection: Co
 
         await advance(session, replace(SUBSCRIPTION, write=in_the_middle))
         (made,) = await asyncio.gather(*tasks)
-        assert (made.rows, made.differed) == (15, True)
+        assert made.rows in {15, 17}  # compared before the batch was committed, or after
+        assert made.differed
         seen = await verify(database, SUBSCRIPTION)
         assert seen.differences == ()
         assert seen.rows == 17
