@@ -10,7 +10,7 @@ SOURCES := eventstore projections api worker cli migrations tests benchmarks
 WORKERS := 2
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast s3-test tlog-test lint format canaries tamper bench bench-peers chaos cuts lock clean
+.PHONY: demo test test-fast s3-test tlog-test lint format canaries tamper bench bench-peers chaos cuts rebuild-kills no-skip lock clean
 
 demo: $(VENV)/.runtime ## start everything, run one job, show what happened, stop
 	@$(BIN)/reactorcide demo
@@ -63,6 +63,12 @@ chaos: $(VENV)/.runtime ## kill, stop and cut off workers and server under 10,00
 
 cuts: $(VENV)/.runtime ## cut off the listeners 200 times amid bursts; exit 1 if anything was missed
 	@$(BIN)/python -m reactorcide.benchmarks.cuts --cuts 200
+
+rebuild-kills: $(VENV)/.runtime ## kill rebuilds 20 times at random points while jobs are submitted; exit 1 if a table differs
+	@$(BIN)/python -m reactorcide.benchmarks.rebuild_kills --events 200000 --kills 20
+
+no-skip: $(VENV)/.dev ## 16 writers and 3 readers of the log, with every kind of end: 0 missed, repeated, inverted
+	REACTORCIDE_NO_SKIP=1 $(BIN)/pytest -q -s tests/eventstore/test_no_skip.py
 
 # Nothing of this machine's settings gets into a lock: no configuration file, no UV_ variable.
 COMPILE = env -u UV_FIND_LINKS -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL -u UV_INDEX_URL \

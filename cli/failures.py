@@ -40,7 +40,9 @@ def told() -> Iterator[None]:
 
 def _code_of(error: BaseException) -> int:
     match error:
-        case NotFound() | UnknownProjection():
+        case UnknownProjection():
+            return exits.USAGE
+        case NotFound():
             return exits.NOT_FOUND
         case NotLegal() | AlreadyTaken() | RebuildUnderWay():
             return exits.CONFLICT

@@ -7,7 +7,8 @@ from reactorcide.cli.progress import Progress
 from reactorcide.eventstore.database import Database
 from reactorcide.migrations.schema import check_schema
 from reactorcide.projections import checkpoints, rebuild, refilling, replay, verify
-from reactorcide.projections.projection import REGISTRY, Projection, named
+from reactorcide.projections.pace import Throttle
+from reactorcide.projections.projection import REGISTRY, Projection, UnknownProjection
 from reactorcide.projections.runner import FOLLOWING, SUBSCRIPTIONS
 from reactorcide.projections.subscription import Subscription
 
@@ -16,8 +17,10 @@ def chosen(name: str | None) -> Sequence[Projection | Subscription]:
     """Return the projection of this name, all for None. Raises UnknownProjection."""
     if name is None:
         return (*REGISTRY, *SUBSCRIPTIONS)
-    following = [one for one in SUBSCRIPTIONS if one.name == name]
-    return following or (named(name),)
+    every = {one.name: one for one in (*REGISTRY, *SUBSCRIPTIONS)}
+    if name not in every:
+        raise UnknownProjection(name, list(every))
+    return (every[name],)
 
 
 async def list_all(uri: str) -> list[dict[str, Any]]:
@@ -57,7 +60,7 @@ async def list_all(uri: str) -> list[dict[str, Any]]:
 
 
 async def rebuild_some(
-    uri: str, projections: Sequence[Projection | Subscription]
+    uri: str, projections: Sequence[Projection | Subscription], throttle: Throttle
 ) -> list[dict[str, Any]]:
     """Rebuild them; return what each rebuild did."""
     await check_schema(uri)
@@ -65,7 +68,7 @@ async def rebuild_some(
     for one in projections:
         progress = Progress(f"rebuilding {one.name}")
         try:
-            made = await _rebuilt(Database(uri), one, progress)
+            made = await rebuild.rebuild(Database(uri), one, progress, throttle=throttle)
         finally:
             progress.end()
         reports.append(
@@ -77,6 +80,8 @@ async def rebuild_some(
                 "differed": made.differed,
                 "seconds": round(made.seconds, 3),
                 "digest": made.digest,
+                "code_version": made.code_version,
+                "was_under_way": made.was_under_way,
             }
         )
     return reports
@@ -110,14 +115,6 @@ async def verify_some(
             }
         )
     return reports
-
-
-async def _rebuilt(
-    database: Database, one: Projection | Subscription, progress: Progress
-) -> rebuild.Rebuilt:
-    if isinstance(one, Subscription):
-        return await refilling.rebuild(database, one)
-    return await rebuild.rebuild(database, one, progress)
 
 
 async def _verified(

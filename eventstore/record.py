@@ -9,7 +9,9 @@ from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 ActorType: TypeAlias = Literal["user", "worker", "system"]
-StreamType: TypeAlias = Literal["job", "token", "user", "worker", "redaction", "archive"]
+StreamType: TypeAlias = Literal[
+    "job", "token", "user", "worker", "redaction", "archive", "projection"
+]
 
 
 @dataclass(frozen=True, slots=True)

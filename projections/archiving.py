@@ -129,8 +129,9 @@ async def archive(
     with database_errors():
         connection = await database.connect(role=False, jit="off", timezone="UTC")
         try:
-            # Neither may fold what the other deletes.
-            await rebuild.hold(connection, "jobs")
+            # Neither may fold what the other deletes; what a killed one has folded is no use then.
+            await rebuild.hold(connection, jobs.PROJECTION.name)
+            await rebuild.abandon(connection, jobs.PROJECTION)
             await _check_store(connection, objects)
             run = _Run(connection, objects, before, progress)
             await run.all()

@@ -28,6 +28,11 @@ SQL: Final = {
 }
 
 _WRITE: Final = "INSERT INTO audit_events " + SQL["fold"]
+COLUMNS: Final = (
+    *("position", "recorded_at", "reached_at", "is_late", "type", "stream_type", "stream_id"),
+    *("actor_type", "actor_id", "token_id", "ip", "request_id", "correlation_id"),
+    *("causation_id", "event_id", "outcome"),
+)
 _PLANNED_FOR_ITS_VALUES: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 _NAME: Final = "audit_events"
 _NEWEST: Final = 2**63 - 1
@@ -142,13 +147,21 @@ async def _compare(connection: Connection, limit: int) -> Compared:
     return Compared(position, made, live, tuple(differences))
 
 
-async def _refill(connection: Connection) -> Compared:
-    """Put what the log says in the place of all rows; readers see them until the commit."""
-    position = await connection.fetchval(SQL["held"]) or 0
-    made, live = await _digests(connection, position)
-    await connection.execute(SQL["forget"], position)
-    await _write(connection, 0, position)
-    return Compared(position, made, live, ())
+async def _write_beside(connection: Connection, after: int, until: int) -> None:
+    await connection.execute(_beside(_WRITE), after, until)
+
+
+def _beside(statement: str) -> str:
+    """Return a statement about the table that is being made anew."""
+    return statement.replace("audit_events", "audit_events_rebuild")
+
+
+async def _digests_beside(connection: Connection, until: int) -> tuple[Digest, Digest]:
+    """Return the digests of what is there, and of what is beside."""
+    live = await connection.fetchrow(SQL["digest"], until)
+    made = await connection.fetchrow(_beside(SQL["digest"]), until)
+    assert made is not None and live is not None  # noqa: S101, PT018  an aggregate always has a row
+    return Digest(*live), Digest(*made)
 
 
 async def _digests(connection: Connection, position: int) -> tuple[Digest, Digest]:
@@ -159,4 +172,13 @@ async def _digests(connection: Connection, position: int) -> tuple[Digest, Diges
     return Digest(*made), Digest(*live)
 
 
-SUBSCRIPTION: Final = Subscription(_NAME, frozenset(EVENT_TYPES), _write, _compare, _refill)
+SUBSCRIPTION: Final = Subscription(
+    name=_NAME,
+    known_types=frozenset(EVENT_TYPES),
+    write=_write,
+    compare=_compare,
+    write_beside=_write_beside,
+    digests_beside=_digests_beside,
+    key="position",
+    columns=COLUMNS,
+)

@@ -2,12 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from reactorcide.eventstore.record import StreamType
 from reactorcide.projections import jobs, tokens, users, workers
 from reactorcide.projections.folding import Fact
+
+
+class ByCourse(NamedTuple):
+    """How a stream's row is made of its first event and a course that others have too."""
+
+    applies: Callable[[Any], bool]
+    """Whether the course of a stream that begins with this event follows from the later ones."""
+    course: Callable[[Sequence[Any]], Any]
+    """From all events of a stream to what is the same for all that went this way."""
+    values: Callable[[UUID, Sequence[datetime], Any, Any], tuple[Any, ...]]
+    """From a stream's id, its events' times, the first event and the course to the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +43,16 @@ class Projection:
     carry: str | None = None
     """The statement that brings what is no fold from the live table (%1$I) into the rebuilt
     one (%2$I), under the lock of the swap."""
+    by_course: ByCourse | None = None
+    """Another way to the same row, for a rebuild of very many streams."""
 
+
+_JOBS_BY_COURSE: Final = ByCourse(jobs.goes_by_its_course, jobs.course, jobs.values_by_course)
 
 REGISTRY: Final = (
-    Projection("jobs", "job", "job_id", jobs.COLUMNS, jobs.values, jobs.SQL["carry"]),
+    Projection(
+        *("jobs", "job", "job_id", jobs.COLUMNS, jobs.values), jobs.SQL["carry"], _JOBS_BY_COURSE
+    ),
     Projection("tokens", "token", "token_id", tokens.COLUMNS, tokens.values),
     Projection("users", "user", "user_id", users.COLUMNS, users.values),
     Projection("workers", "worker", "worker_id", workers.COLUMNS, workers.values),
@@ -43,9 +62,10 @@ REGISTRY: Final = (
 class UnknownProjection(Exception):  # noqa: N818  named by what is so, like the rejections
     """There is no projection of this name."""
 
-    def __init__(self, name: str) -> None:
-        known = ", ".join(projection.name for projection in REGISTRY)
-        super().__init__(f"no projection {name!r}; there are: {known}")
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        near = get_close_matches(name, known, 1)
+        hint = f": did you mean {near[0]!r}?" if near else "."
+        super().__init__(f"no projection {name!r}{hint} There are: {', '.join(known)}")
         self.name = name
 
 
@@ -54,4 +74,4 @@ def named(name: str) -> Projection:
     for projection in REGISTRY:
         if projection.name == name:
             return projection
-    raise UnknownProjection(name)
+    raise UnknownProjection(name, [projection.name for projection in REGISTRY])

@@ -1,16 +1,18 @@
 """Rebuild a projection's table from the log while everybody goes on reading and writing.
 
-    1  one snapshot: fold all streams, COPY into a table beside; digest the live table
+    1  fill     fold slice after slice of the log, COPY each into a table beside; then its indexes
     2  catch up with what was appended meanwhile, round after round
-    3  under a lock of milliseconds: catch up with the rest, put the new table in place
+    3  compare  the live table and the new one, by their digests at one position
+    4  swap     under a lock of milliseconds: catch up with the rest, put the new table in place,
+                record `projection.rebuilt`; all of it or nothing
 
-A rebuild that is killed leaves the live table as it was, and a table beside, which the next
-one drops. Whoever reads in a snapshot older than the swap (REPEATABLE READ) sees an empty
-table after it: https://www.postgresql.org/docs/current/mvcc-caveats.html.
+What is folded is noted with its rows, so a rebuild that was killed anywhere is gone on with by
+the next one; the live table is as it was until the swap. Whoever reads in a snapshot older than
+the swap (REPEATABLE READ) sees an empty table after it:
+https://www.postgresql.org/docs/current/mvcc-caveats.html.
 """
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -20,40 +22,36 @@ from typing import Final
 
 import asyncpg
 
-from reactorcide.eventstore.database import Connection, Database, database_errors
-from reactorcide.eventstore.horizon import safe_position
-from reactorcide.projections import slices, table
-from reactorcide.projections.projection import Projection
-from reactorcide.projections.replay import (
-    EVERYTHING,
-    Progress,
-    Slice,
-    Tally,
-    count,
-    replay,
-    replay_some,
-    uncollected,
+from reactorcide.eventstore.database import (
+    Connection,
+    Database,
+    StatementRefused,
+    database_errors,
 )
-from reactorcide.projections.table import Digest
+from reactorcide.eventstore.domain.events import ProjectionRebuilt
+from reactorcide.eventstore.domain.projection import (
+    PROJECTION,
+    ProjectionState,
+    RecordRebuild,
+    stream_id_of,
+)
+from reactorcide.eventstore.handle import TransactionDoor, handle
+from reactorcide.eventstore.record import SYSTEM
+from reactorcide.eventstore.store import InlineRows
+from reactorcide.projections import rebuilds, table
+from reactorcide.projections.code_version import code_version
+from reactorcide.projections.making import Compared, Filling, Making
+from reactorcide.projections.pace import UNTHROTTLED, Throttle
+from reactorcide.projections.projection import Projection
+from reactorcide.projections.refilling import Following
+from reactorcide.projections.refolding import Inline
+from reactorcide.projections.replay import Progress
+from reactorcide.projections.subscription import Subscription
 
 _EVENTS_EACH: Final = 100_000
-_PROGRAMS: Final = 4
-_PATIENCE_SECONDS: Final = 30.0
-_ROUNDS: Final = 10
-_FEW_STREAMS: Final = 200
 _CLOSE_SECONDS: Final = 5.0
 _SWAP_SECONDS: Final = 120.0
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '100ms'"
-# Those that went on, and those of which an event was redacted.
-_TOUCHED: Final = """
-SELECT stream_id FROM events WHERE stream_type = $1 AND position > $2 AND position <= $3
-UNION
-SELECT told.stream_id FROM events AS redaction
-JOIN events AS told ON told.position = (redaction.data ->> 'position')::bigint
-WHERE redaction.stream_type = 'redaction' AND told.stream_type = $1
-    AND redaction.position > $2 AND redaction.position <= $3
-ORDER BY stream_id"""
-_LAST: Final = 2**63 - 1
 _ONLY_ONE: Final = "SELECT pg_try_advisory_lock(hashtext('rebuild ' || $1))"
 
 
@@ -74,42 +72,48 @@ class Rebuilt:
     """At `position`, as the digest."""
     events: int
     position: int
-    """Of the last event in the snapshot."""
+    """Of the last event that the two tables were compared at."""
     digest: str
     differed: bool
     """Whether the live table was not what the log says; now it is."""
+    was_under_way: bool
+    """Whether it went on with what a killed one had begun."""
+    code_version: str
     seconds: float
 
 
 async def rebuild(
     database: Database,
-    projection: Projection,
+    projection: Projection | Subscription,
     progress: Progress,
     events_each: int = _EVENTS_EACH,
+    throttle: Throttle = UNTHROTTLED,
 ) -> Rebuilt:
     """Rebuild one table; the login must own it.
 
     From twice `events_each` events on, several programs fold, one for each core at most.
 
     Raises RebuildUnderWay, TableBusy, CodecError, IllegalTransition and DatabaseError; the live
-    table is then as it was.
+    table is then as it was. What this version can't read leaves nothing behind; whatever else
+    ends it leaves what the next one goes on with.
     """
     start = time.monotonic()
+    making = Following(projection) if isinstance(projection, Subscription) else Inline(projection)
+    filling = Filling(database, progress, throttle, events_each)
     with database_errors():
         async with _connected(database) as reader, _connected(database) as writer:
             await hold(writer, projection.name)
-            rebuild = _Rebuild(database, reader, writer, projection)
-            await rebuild.prepare()
-            settled = await safe_position(writer, 0, _PATIENCE_SECONDS)
-            snapshot = await rebuild.fill(progress, events_each)
-            await rebuild.swap(await rebuild.catch_up(settled))
+            was_under_way, compared = await _made(reader, writer, making, filling)
+            await _swap(writer, making, compared)
     return Rebuilt(
         name=projection.name,
-        rows=snapshot.new.rows,
-        events=snapshot.events,
-        position=snapshot.position,
-        digest=snapshot.new.digest,
-        differed=snapshot.live != snapshot.new,
+        rows=compared.new.rows,
+        events=compared.events,
+        position=compared.position,
+        digest=compared.new.digest,
+        differed=compared.live != compared.new,
+        was_under_way=was_under_way,
+        code_version=code_version(),
         seconds=time.monotonic() - start,
     )
 
@@ -118,6 +122,11 @@ async def hold(connection: Connection, name: str) -> None:
     """Keep others from rebuilding a table while the session lasts. Raises RebuildUnderWay."""
     if not await connection.fetchval(_ONLY_ONE, name):
         raise RebuildUnderWay(name)
+
+
+async def abandon(connection: Connection, projection: Projection) -> None:
+    """Leave nothing of a rebuild that was killed; by whoever holds the table (`hold`)."""
+    await _drop(connection, projection)
 
 
 @asynccontextmanager
@@ -133,105 +142,103 @@ async def _connected(database: Database) -> AsyncIterator[Connection]:
             connection.terminate()
 
 
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
-    """What was seen at one moment of the log."""
+async def _made(
+    reader: Connection, writer: Connection, making: Making, filling: Filling
+) -> tuple[bool, Compared]:
+    """Fill the table beside and compare; say whether somebody had begun with it."""
+    tabled = making.tabled
+    was_under_way = await _begun(writer, making, filling)
+    try:
+        await making.fill(writer, filling)
+        await _index(writer, tabled)
+        await making.catch_up(writer)
+        return was_under_way, await making.compare(reader, writer)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        raise  # the next one goes on
+    except Exception:  # what can't be folded: all of it would be folded in vain again
+        await _drop(writer, tabled)
+        raise
 
-    events: int
-    position: int
-    live: Digest
-    new: Digest
+
+async def _begun(writer: Connection, making: Making, filling: Filling) -> bool:
+    """Make the table beside, unless one is there to go on with; then return True."""
+    tabled = making.tabled
+    beside = table.beside(tabled)
+    made_by = f"{code_version()} {await rebuilds.shape(writer, tabled.name)}"
+    found = await rebuilds.find(writer, tabled.name, beside)
+    if found is not None and found.has_table and found.made_by == made_by:
+        return True
+    slices = await making.cut(writer, filling.events_each)
+    async with writer.transaction():
+        await _drop(writer, tabled)
+        await table.create(writer, tabled, beside)
+        await rebuilds.begin(writer, tabled.name, made_by, slices)
+    return False
 
 
-class _Rebuild:
-    """The steps of one rebuild; `settled` is always a position below which all is in the table."""
+async def _drop(writer: Connection, tabled: table.Tabled) -> None:
+    """Leave nothing of a rebuild."""
+    async with writer.transaction():
+        await rebuilds.end(writer, tabled.name)
+        await table.run(writer, "drop", tabled, table.beside(tabled))
 
-    def __init__(
-        self, database: Database, reader: Connection, writer: Connection, projection: Projection
-    ) -> None:
-        self._database = database
-        self._reader = reader
-        self._writer = writer
-        self._projection = projection
-        self._beside = projection.name + "_rebuild"
 
-    async def prepare(self) -> None:
-        """Make the empty table beside; drop what an interrupted rebuild left."""
-        await table.run(self._writer, "drop", self._projection, self._beside)
-        await table.create(self._writer, self._projection, self._beside)
+async def _index(writer: Connection, tabled: table.Tabled) -> None:
+    """Give the table beside its indexes, once."""
+    beside = table.beside(tabled)
+    found = await rebuilds.find(writer, tabled.name, beside)
+    if found is None or found.has_indexes:
+        return
+    async with writer.transaction():
+        await table.index(writer, tabled, beside)
+        await rebuilds.indexed(writer, tabled.name)
+    await table.run(writer, "analyze", tabled, beside)
 
-    async def fill(self, progress: Progress, events_each: int) -> _Snapshot:
-        """Fold a snapshot of the log into the table beside; digest both as of that snapshot."""
-        async with self._reader.transaction(isolation="repeatable_read", readonly=True):
-            events, position = await count(self._reader, self._projection)
-            parts = min(os.cpu_count() or 1, _PROGRAMS, events // max(events_each, 1))
-            tally = Tally(events, progress)
-            if parts > 1:
-                await self._fold_in_parts(parts, events, tally)
-            else:
-                await self._fold(EVERYTHING, tally)
-            live, _ = await asyncio.gather(  # two sessions, two cores
-                table.digest(self._reader, self._projection, self._projection.name),
-                table.index(self._writer, self._projection, self._beside),
-            )
-        new, _ = await asyncio.gather(
-            table.digest(self._reader, self._projection, self._beside),
-            table.run(self._writer, "analyze", self._projection, self._beside),
-        )
-        return _Snapshot(events, position, live, new)
 
-    async def _fold(self, part: Slice, tally: Tally) -> None:
-        """Fold a slice here."""
-        rows = replay(self._reader, self._projection, part, tally)
-        with uncollected():
-            await table.copy(self._writer, self._projection, self._beside, rows)
+async def _swap(writer: Connection, making: Making, compared: Compared) -> None:
+    """Put the table in its place, as soon as nobody holds the live one for long."""
+    tabled = making.tabled
+    beside = table.beside(tabled)
+    deadline = time.monotonic() + _SWAP_SECONDS
+    while True:
+        try:
+            async with writer.transaction():
+                await writer.execute(_LOCK_TIMEOUT)
+                await table.run(writer, "lock", tabled, beside)
+                await making.finish(writer)
+                await table.replace(writer, tabled, beside)
+                await rebuilds.end(writer, tabled.name)
+                await _record(writer, tabled.name, compared)
+        except (
+            asyncpg.LockNotAvailableError,
+            asyncpg.DeadlockDetectedError,
+            StatementRefused,
+        ) as e:
+            if isinstance(e, StatementRefused) and not e.is_transient:
+                raise
+            if time.monotonic() > deadline:
+                raise TableBusy(tabled.name) from None
+            await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311  jitter is no secret
+        else:
+            return
 
-    async def _fold_in_parts(self, parts: int, events: int, tally: Tally) -> None:
-        """Fold the first slice here, the others in programs of their own."""
-        order = {
-            "projection": self._projection.name,
-            "beside": self._beside,
-            "snapshot": await self._reader.fetchval("SELECT pg_export_snapshot()"),
-        }
-        ours, *others = await slices.cut(self._reader, self._projection, parts, events)
-        async with slices.folded_apart(self._database, order, others, tally) as apart:
-            await self._fold(ours, tally)
-            left = await apart
-        for part in left:  # what failed there fails here too, and says what is the matter
-            await self._fold(part, tally)
 
-    async def catch_up(self, settled: int) -> int:
-        """Fold again the streams that went on since, until few do; return what is settled now."""
-        for _ in range(_ROUNDS):
-            until = await safe_position(self._writer, settled, _PATIENCE_SECONDS)
-            if await self._refold(settled, until) <= _FEW_STREAMS:
-                return until
-            settled = until
-        return settled
-
-    async def swap(self, settled: int) -> None:
-        """Put the table in its place, as soon as nobody holds the live one for long."""
-        deadline = time.monotonic() + _SWAP_SECONDS
-        while True:
-            try:
-                async with self._writer.transaction():
-                    await self._writer.execute(_LOCK_TIMEOUT)
-                    await table.run(self._writer, "lock", self._projection, self._beside)
-                    await self._refold(settled, _LAST)
-                    await table.replace(self._writer, self._projection, self._beside)
-            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-                if time.monotonic() > deadline:
-                    raise TableBusy(self._projection.name) from None
-                await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311  jitter is no secret
-            else:
-                return
-
-    async def _refold(self, after: int, until: int) -> int:
-        """Fold again the streams with events in this stretch; return how many there are."""
-        found = await self._writer.fetch(_TOUCHED, self._projection.stream_type, after, until)
-        stream_ids = [row[0] for row in found]
-        if stream_ids:
-            rows = await replay_some(self._writer, self._projection, stream_ids)
-            await table.forget(self._writer, self._projection, self._beside, stream_ids)
-            await table.copy(self._writer, self._projection, self._beside, rows)
-        return len(stream_ids)
+async def _record(writer: Connection, name: str, compared: Compared) -> None:
+    """Append the fact, in the transaction of the swap."""
+    rebuilt = ProjectionRebuilt(
+        name=name,
+        position=compared.position,
+        rows=compared.new.rows,
+        digest=compared.new.digest,
+        events=compared.events,
+        differed=compared.live != compared.new,
+        code_version=code_version(),
+    )
+    await handle(
+        writer,
+        TransactionDoor[ProjectionState](writer, lambda _changes: InlineRows("", ())),
+        PROJECTION,
+        stream_id_of(name),
+        RecordRebuild(rebuilt),
+        SYSTEM,
+    )

@@ -1,17 +1,19 @@
-"""Fold the log in several programs at once, a slice of the streams in each.
+"""Fold the log in several programs at once, slice after slice of the streams.
 
-Folding is Python and takes one core, so a long log is cut by stream id, and each slice is
-folded and copied by a program of its own, in the snapshot that the rebuild exported. Such a
-program gets its order as one line on stdin, says on stdout how many events it has folded, and
-dies with whoever started it. A slice goes in whole or not at all.
+Folding is Python and takes one core, so a long log is cut by stream id. Each program takes the
+next slice that nobody has, folds it in a snapshot, and commits its rows with the note that it is
+there (see `rebuilds`): a slice goes in whole or not at all, whoever dies. A program gets its
+order as one line on stdin, says on stdout how many events it has folded, and dies with whoever
+started it.
 """
 
 import asyncio
 import json
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, Final
 from uuid import UUID
@@ -19,113 +21,135 @@ from uuid import UUID
 import uvloop
 
 from reactorcide.eventstore.database import Connection, Database
-from reactorcide.projections import table
+from reactorcide.projections import rebuilds, table
+from reactorcide.projections.pace import Pace, Throttle
 from reactorcide.projections.projection import Projection, named
-from reactorcide.projections.replay import EVERYTHING, Slice, replay, uncollected
+from reactorcide.projections.rebuilds import EVERYTHING, Slice
+from reactorcide.projections.replay import Tally, replay, uncollected
 
 # What splits the streams into parts of about the same size, by a sample of the log's pages.
 _CUTS: Final = """
 SELECT percentile_disc($2::float8[]) WITHIN GROUP (ORDER BY stream_id)
 FROM events TABLESAMPLE SYSTEM ($3) WHERE stream_type = $1"""
-# The snapshot's name has to stand in the statement itself.
-_IMPORT: Final = "SELECT format('SET TRANSACTION SNAPSHOT %L', $1::text)"
 _PROGRAM: Final = """
 import json, sys
 order = json.loads(sys.stdin.readline())
 sys.path[:] = order.pop("path")
 from reactorcide.projections.slices import main
 main(**order)"""
-_HEAD_START: Final = 30_000
-_SAMPLED: Final = 20_000
-_FOLDED: Final = b"whole"
+_MOST_SLICES: Final = 1000
+_SLICES_A_PROGRAM: Final = 4
+"""At least: so that those that began late, or have more to do, end with the others."""
+_SAMPLED: Final = 50_000
+# Streams in the order of their ids are in the order of an index.
+_SESSION: Final = {"jit": "off", "timezone": "UTC", "enable_seqscan": "off"}
 
 
 async def cut(
-    connection: Connection, projection: Projection, parts: int, events: int
+    connection: Connection, projection: Projection, events: int, events_each: int
 ) -> list[Slice]:
-    """Return slices that together hold every stream once; `events` is about how many there are.
-
-    The first is larger by what is folded while the programs of the others start.
-    """
-    ahead = min(_HEAD_START / max(events, 1), 1 / parts)
-    fractions = [ahead + (1 - ahead) * part / parts for part in range(1, parts)]
+    """Return slices that together hold every stream once; `events` is about how many there are."""
+    each = max(events_each // _SLICES_A_PROGRAM, 1)
+    parts = max(1, min(events // each, _MOST_SLICES))
+    fractions = [part / parts for part in range(1, parts)]
     percent = min(100.0, 100.0 * _SAMPLED / max(events, 1))
     found = await connection.fetchval(_CUTS, projection.stream_type, fractions, percent)
     cuts: list[UUID] = found or []
-    ends = sorted({cut.int for cut in cuts})
+    ends = sorted({cut.int for cut in cuts} - {EVERYTHING.last.int})
     bounds = [EVERYTHING.first.int - 1, *ends, EVERYTHING.last.int]
     return [Slice(UUID(int=low + 1), UUID(int=high)) for low, high in pairwise(bounds)]
 
 
+async def fold(
+    database: Database,
+    projection: Projection,
+    settled: int,
+    folded: Callable[[int], Awaitable[None]],
+    *,
+    waits: bool = False,
+) -> None:
+    """Fold one slice after the other, until there is none that nobody has.
+
+    All events up to `settled` can be seen. `waits` for those that others have, until all are in.
+    """
+    reader = await database.connect(role=False, **_SESSION)
+    writer = await database.connect(role=False, **_SESSION)
+    try:
+        with uncollected():
+            while await _fold_next(reader, writer, projection, settled, folded, waits=waits):
+                pass
+    finally:
+        reader.terminate()
+        writer.terminate()
+
+
+async def _fold_next(  # noqa: PLR0913  from where to where, what, and how
+    reader: Connection,
+    writer: Connection,
+    projection: Projection,
+    settled: int,
+    folded: Callable[[int], Awaitable[None]],
+    *,
+    waits: bool,
+) -> bool:
+    """Fold a slice; say whether there may be another."""
+    name = projection.name
+    async with writer.transaction():
+        part = await rebuilds.next_slice(writer, name, waits=waits)
+        if part is None:
+            return waits and (await rebuilds.left(writer, name))[1] > 0
+        async with reader.transaction(isolation="repeatable_read", readonly=True):
+            rows = replay(reader, projection, part, folded)
+            await table.copy(writer, projection, table.beside(projection), rows)
+        await rebuilds.reach(writer, name, part, settled)
+    return True
+
+
 @asynccontextmanager
 async def folded_apart(
-    database: Database,
-    order: dict[str, str],
-    slices: Sequence[Slice],
-    folded: Callable[[int], None],
-) -> AsyncIterator[Awaitable[list[Slice]]]:
-    """Fold each slice in a program of its own while the block runs.
+    database: Database, order: dict[str, Any], programs: int, tally: Tally
+) -> AsyncIterator[Awaitable[Any]]:
+    """Fold in so many programs while the block runs; what is lent ends when they have.
 
-    What is lent tells, when awaited, which slices did not go in. `order` names the projection,
-    the table and the snapshot, as `main` takes them. `folded` is told of so many more events.
-    Whoever leaves early takes the programs with it.
+    `order` names projection, settled and throttle, as `fold` takes them. Whoever leaves early
+    takes the programs with it.
     """
-    programs = [await _start(database, order, one) for one in slices]
-    following = asyncio.gather(*[_follow(program, folded) for program in programs])
-
-    async def left() -> list[Slice]:
-        return [one for one, went_in in zip(slices, await following, strict=True) if not went_in]
-
+    started = [await _start(database, order) for _ in range(programs)]
+    following = asyncio.gather(*[_follow(program, tally) for program in started])
     try:
-        yield asyncio.ensure_future(left())
+        yield following
     finally:
-        for program in programs:
+        for program in started:
             if program.returncode is None:
                 program.kill()
-        await asyncio.gather(*[program.wait() for program in programs])
+        await asyncio.gather(following, return_exceptions=True)
+        await asyncio.gather(*[program.wait() for program in started])
 
 
-async def _start(database: Database, order: dict[str, str], one: Slice) -> Process:
+async def _start(database: Database, order: dict[str, Any]) -> Process:
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _PROGRAM, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
     )
     assert program.stdin is not None  # noqa: S101  it is a pipe
-    place = {"uri": database.uri, "path": sys.path, "first": str(one.first), "last": str(one.last)}
-    program.stdin.write(json.dumps(order | place).encode() + b"\n")
+    whole = {**order, "throttle": asdict(order["throttle"]), "uri": database.uri, "path": sys.path}
+    program.stdin.write(json.dumps(whole).encode() + b"\n")
     return program
 
 
-async def _follow(program: Process, folded: Callable[[int], None]) -> bool:
-    """Pass on what a program says, to its end; tell whether its slice went in."""
+async def _follow(program: Process, tally: Tally) -> None:
+    """Pass on what a program says, to its end."""
     assert program.stdout is not None  # noqa: S101  it is a pipe
     async for line in program.stdout:
-        if line.strip() == _FOLDED:
-            return True
-        folded(int(line))
-    return False
+        tally.note(int(line))
 
 
-def main(**order: Any) -> None:  # noqa: ANN401  from JSON
-    """Fold one slice; the order is what `_start` wrote."""
-    with uncollected():
-        uvloop.run(_fold(**order))
-    _say(_FOLDED.decode())
+def main(*, uri: str, projection: str, settled: int, throttle: dict[str, float | None]) -> None:
+    """Fold slices; the order is what `_start` wrote."""
+    pace = Pace(Throttle(**throttle))
 
+    async def folded(events: int) -> None:
+        sys.stdout.write(f"{events}\n")
+        sys.stdout.flush()
+        await pace.keep(events)
 
-def _say(word: object) -> None:
-    sys.stdout.write(f"{word}\n")
-    sys.stdout.flush()
-
-
-async def _fold(  # noqa: PLR0913  the fields of an order
-    *, uri: str, projection: str, beside: str, snapshot: str, first: str, last: str
-) -> None:
-    database, fold, one = Database(uri), named(projection), Slice(UUID(first), UUID(last))
-    reader = await database.connect(role=False, jit="off", timezone="UTC")
-    writer = await database.connect(role=False, jit="off", timezone="UTC")
-    importing = await reader.fetchval(_IMPORT, snapshot)
-    async with reader.transaction(isolation="repeatable_read", readonly=True):
-        await reader.execute(importing)
-        await table.copy(writer, fold, beside, replay(reader, fold, one, _say))
-    await reader.close()
-    await writer.close()
+    uvloop.run(fold(Database(uri), named(projection), settled, folded))

@@ -115,8 +115,16 @@ class Subscription:
     """Write the rows of all events behind one position and up to another, in a transaction."""
     compare: Callable[[Connection, int], Awaitable[Compared]]
     """Compare the table with the log, and name so many differences at most."""
-    refill: Callable[[Connection], Awaitable[Compared]]
-    """Put what the log makes in the place of all rows up to the checkpoint, in a transaction."""
+    write_beside: Callable[[Connection, int, int], Awaitable[None]]
+    """As `write`, into the table that is being made anew (see `table.beside`)."""
+    digests_beside: Callable[[Connection, int], Awaitable[tuple[Digest, Digest]]]
+    """Digest the live table and the one beside, both up to a position."""
+    key: str
+    """The column of the table's primary key."""
+    columns: tuple[str, ...]
+    """All of the table's."""
+    carry: None = None
+    """There is nothing in the table that is no fold."""
     pace: Pace = _PACE
 
     async def advance(self, connection: Connection) -> Advanced:

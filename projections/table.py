@@ -5,11 +5,10 @@ Names of tables go into statements on the server, by format() with %I.
 
 from collections.abc import AsyncIterable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from reactorcide.eventstore.database import Connection
-from reactorcide.projections.projection import Projection
 from reactorcide.projections.sql import statements
 
 SQL: Final = statements(__file__)
@@ -47,56 +46,79 @@ class Difference:
     """Those that differ in a changed row."""
 
 
-async def statement(connection: Connection, name: str, projection: Projection, other: str) -> str:
+class Tabled(Protocol):
+    """What has a table that is a fold of the log."""
+
+    @property
+    def name(self) -> str:
+        """Of the table."""
+
+    @property
+    def key(self) -> str:
+        """The column of its primary key."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All of the table's that are a fold."""
+
+    @property
+    def carry(self) -> str | None:
+        """The statement that brings what is no fold into the rebuilt table."""
+
+
+def beside(projection: Tabled) -> str:
+    """Return the name of the table that is being made anew."""
+    return projection.name + "_rebuild"
+
+
+async def statement(connection: Connection, name: str, projection: Tabled, other: str) -> str:
     """Return a statement of table.sql about the projection's table and one called `other`."""
     return await _formatted(connection, SQL[name], projection, other)
 
 
-async def _formatted(
-    connection: Connection, template: str, projection: Projection, other: str
-) -> str:
+async def _formatted(connection: Connection, template: str, projection: Tabled, other: str) -> str:
     text: str = await connection.fetchval(
         _FORMAT, template, projection.name, other, projection.key, projection.columns
     )
     return text
 
 
-async def run(connection: Connection, name: str, projection: Projection, other: str) -> None:
+async def run(connection: Connection, name: str, projection: Tabled, other: str) -> None:
     """Execute a statement of table.sql."""
     await connection.execute(await statement(connection, name, projection, other))
 
 
-async def create(connection: Connection, projection: Projection, other: str) -> None:
+async def create(connection: Connection, projection: Tabled, other: str) -> None:
     """Make an empty table of the same columns, partitioned in the same way, without indexes."""
     for change in await connection.fetch(SQL["create"], projection.name, other):
         await connection.execute(change[0])
 
 
-async def copy(connection: Connection, projection: Projection, table: str, rows: Rows) -> None:
+async def copy(connection: Connection, projection: Tabled, table: str, rows: Rows) -> None:
     """COPY rows into a table of the projection's shape, all of them or none."""
     await connection.copy_records_to_table(table, records=rows, columns=projection.columns)
 
 
-async def index(connection: Connection, projection: Projection, other: str) -> None:
+async def index(connection: Connection, projection: Tabled, other: str) -> None:
     """Give `other` the indexes of the projection's table."""
     for live, new in await _pairs(connection, projection, other):
         for change in await connection.fetch(SQL["indexes"], live, new):
             await connection.execute(change[0])
 
 
-async def _pairs(connection: Connection, projection: Projection, other: str) -> list[Any]:
+async def _pairs(connection: Connection, projection: Tabled, other: str) -> list[Any]:
     """Return the tables that belong together: the two, and their partitions."""
     return await connection.fetch(SQL["pairs"], projection.name, other)
 
 
 async def forget(
-    connection: Connection, projection: Projection, table: str, stream_ids: Sequence[UUID]
+    connection: Connection, projection: Tabled, table: str, stream_ids: Sequence[UUID]
 ) -> None:
     """Drop the rows of some streams."""
     await connection.execute(await statement(connection, "forget", projection, table), stream_ids)
 
 
-async def revise(connection: Connection, projection: Projection, row: Sequence[Any]) -> bool:
+async def revise(connection: Connection, projection: Tabled, row: Sequence[Any]) -> bool:
     """Put a stream's row, as it is made now, in the place of the same version's.
 
     False when there is none: the stream has gone on meanwhile.
@@ -106,7 +128,7 @@ async def revise(connection: Connection, projection: Projection, row: Sequence[A
     return found != "UPDATE 0"
 
 
-async def digest(connection: Connection, projection: Projection, table: str) -> Digest:
+async def digest(connection: Connection, projection: Tabled, table: str) -> Digest:
     """Return the digest of a table of the projection's shape as the connection sees it."""
     columns = projection.columns
     text = await connection.fetchval(_FORMAT, SQL["digest"], table, None, None, columns)
@@ -116,7 +138,7 @@ async def digest(connection: Connection, projection: Projection, table: str) -> 
 
 
 async def differences(
-    connection: Connection, projection: Projection, other: str, limit: int
+    connection: Connection, projection: Tabled, other: str, limit: int
 ) -> tuple[Difference, ...]:
     """Return in what the live table differs from `other`, at most `limit` rows, by key."""
     text = await statement(connection, "differences", projection, other)
@@ -126,7 +148,7 @@ async def differences(
     )
 
 
-async def replace(connection: Connection, projection: Projection, other: str) -> None:
+async def replace(connection: Connection, projection: Tabled, other: str) -> None:
     """Put `other` in the place of the projection's table: same names, owner, options, grants.
 
     In the caller's transaction, which must hold the lock.

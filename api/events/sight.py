@@ -56,5 +56,5 @@ class Sight:
                 return event.stream_id == self.user_id
             case "worker":
                 return self.every_worker
-            case _:  # redactions; and a newer version's: nobody has said who may see it
+            case _:  # for auditors alone; of a newer version's nobody has said who may see it
                 return False

@@ -69,17 +69,32 @@ def list_projections(output: str, **flags: str | None) -> None:
 @projections.command()
 @click.argument("name", required=False)
 @click.option("--all", "is_all", is_flag=True, help="All of them, one after the other.")
+@click.option(
+    "--throttle",
+    metavar="RATE",
+    help="Fold at most so many events a second; below 1: work for this share of the time.",
+)
 @output_option
 @database_options
-def rebuild(name: str | None, output: str, *, is_all: bool, **flags: str | None) -> None:
-    """Make the table of NAME anew from the log, while everybody goes on working."""
+def rebuild(
+    name: str | None, output: str, *, is_all: bool, throttle: str | None, **flags: str | None
+) -> None:
+    """Make the table of NAME anew from the log, while everybody goes on working.
+
+    It is folded beside the live one, compared with it, and put in its place in one transaction,
+    which records the event projection.rebuilt. One that was killed is gone on with.
+    """
     from reactorcide.cli import rebuilding
 
     if (name is None) != is_all:
         message = "give the name of one, or --all"
         raise click.UsageError(message)
-    reports = _with_database(flags, rebuilding.rebuild_some, name)
-    _show(output, reports, REBUILT_COLUMNS)
+    pace = _throttle(throttle)
+
+    async def work(uri: str, chosen: Any) -> Any:
+        return await rebuilding.rebuild_some(uri, chosen, pace)
+
+    _show(output, _with_database(flags, work, name), REBUILT_COLUMNS)
 
 
 @projections.command()
@@ -87,7 +102,11 @@ def rebuild(name: str | None, output: str, *, is_all: bool, **flags: str | None)
 @output_option
 @database_options
 def verify(name: str | None, output: str, **flags: str | None) -> None:
-    """Compare the table of NAME, or all of them, with the log; exit 1 when one differs."""
+    """Compare the table of NAME, or all of them, with the log; exit 1 when one differs.
+
+    Both are read as of one moment, and nobody waits for it. The first hundred keys that differ
+    are named, with their columns.
+    """
     from reactorcide.cli import rebuilding
 
     reports = _with_database(flags, rebuilding.verify_some, name)
@@ -98,6 +117,19 @@ def verify(name: str | None, output: str, **flags: str | None) -> None:
             note(f"{report['name']} {difference['key']}: {difference['kind']} {columns}".rstrip())
     if not all(report["is_equal"] for report in reports):
         exits.end_with(exits.UNEQUAL)
+
+
+def _throttle(text: str | None) -> Any:
+    """Read the option. Raises UsageError."""
+    from reactorcide.projections.pace import UNTHROTTLED, Throttle
+
+    if text is None:
+        return UNTHROTTLED
+    try:
+        return Throttle.of(text)
+    except ValueError:
+        message = f"--throttle {text}: events per second (5000), or a share of the time (0.25)"
+        raise click.UsageError(message) from None
 
 
 def _with_database(flags: Mapping[str, str | None], work: Any, *names: str | None) -> Any:

@@ -389,6 +389,36 @@ class StreamsArchived(Event):
 
 ArchiveEvent: TypeAlias = StreamsArchived
 
+
+# Projections
+
+
+class ProjectionRebuilt(Event):
+    """A read table was made anew from the log, and put in the place of the one before.
+
+    `digest` is of its `rows` as of `position`, the last event that it shows. `differed`: the
+    table before was not what the log said. `code_version` names the rules that folded it.
+    """
+
+    wire_type: ClassVar[str] = "projection.rebuilt"
+
+    name: str
+    position: int
+    rows: int
+    digest: str
+    events: int
+    differed: bool
+    code_version: str
+
+
+ProjectionEvent: TypeAlias = ProjectionRebuilt
+
 AnyEvent: TypeAlias = (
-    JobEvent | TokenEvent | UserEvent | WorkerEvent | RedactionEvent | ArchiveEvent
+    JobEvent
+    | TokenEvent
+    | UserEvent
+    | WorkerEvent
+    | RedactionEvent
+    | ArchiveEvent
+    | ProjectionEvent
 )

@@ -186,8 +186,8 @@ def test_healthcheck_tells_ready_from_not(on_database: Program) -> None:
     assert on_database("healthcheck", "--api-url", url).returncode == 1
 
 
-def test_an_unknown_projection_is_exit_5(on_database: Program) -> None:
+def test_an_unknown_projection_is_exit_2(on_database: Program) -> None:
     """With those that there are."""
     done = on_database("projections", "verify", "wishes")
-    assert done.returncode == 5
+    assert done.returncode == 2
     assert "jobs" in done.stderr

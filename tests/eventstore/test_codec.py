@@ -39,6 +39,7 @@ from reactorcide.tests.eventstore.domain.strategies import (
     History,
     job_histories,
     json_values,
+    projection_histories,
     token_histories,
     user_histories,
     worker_histories,
@@ -228,7 +229,15 @@ def test_json_inside_of_an_event_stays_as_it_is(value: JsonValue) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.one_of(job_histories(), token_histories(), user_histories(), worker_histories()))
+@given(
+    st.one_of(
+        job_histories(),
+        token_histories(),
+        user_histories(),
+        worker_histories(),
+        projection_histories(),
+    )
+)
 def test_every_event_is_read_as_it_was_written(history: History[Any, Any, Any]) -> None:
     """What is left out is what is at its default, and what is shown of it is all but None."""
     for event in history.events:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -27,6 +27,8 @@ from reactorcide.tests.eventstore.domain.strategies import (
     user_histories,
     worker_histories,
 )
+
+Batch: TypeAlias = list[tuple[Append, Change[Any]]]
 
 ROWS: Final[Mapping[StreamType, Callable[[Sequence[Change[Any]]], Rows]]] = {
     "job": job_rows.rows,
@@ -88,14 +90,18 @@ some_streams: Final[Mapping[StreamType, st.SearchStrategy[list[Stream]]]] = {
 
 async def record(connection: Connection, streams: Sequence[Stream], chance: Random) -> None:
     """Record whole histories in random batches, among them stale appends that conflict."""
-    for batch in _batches(streams, chance):
-        rows = ROWS[batch[0][0].stream_type]([change for _, change in batch])
-        await append(connection, [one for one, _ in batch], rows)
+    for batch in batches(streams, chance):
+        await record_batch(connection, batch)
 
 
-def _batches(
-    streams: Sequence[Stream], chance: Random
-) -> Iterator[list[tuple[Append, Change[Any]]]]:
+async def record_batch(connection: Connection, batch: Batch) -> None:
+    """Record one batch, with its rows."""
+    rows = ROWS[batch[0][0].stream_type]([change for _, change in batch])
+    await append(connection, [one for one, _ in batch], rows)
+
+
+def batches(streams: Sequence[Stream], chance: Random) -> Iterator[Batch]:
+    """Yield all that is to be recorded of some streams."""
     while under_way := [one for one in streams if one.recorded < len(one.events)]:
         chosen = chance.sample(under_way, chance.randint(1, len(under_way)))
         batch = [stream.next(chance.randint(1, 4)) for stream in chosen]

@@ -14,9 +14,11 @@ import asyncpg
 import psycopg
 import pytest
 
-from reactorcide.eventstore.codec import CodecError
+from reactorcide.benchmarks.rebuild_kills import Battery, battery
+from reactorcide.eventstore.codec import CodecError, decode
 from reactorcide.eventstore.database import Database, DatabaseError
 from reactorcide.eventstore.domain.events import (
+    ProjectionRebuilt,
     TokenRevoked,
     TokenRotated,
     UserDeactivated,
@@ -24,12 +26,16 @@ from reactorcide.eventstore.domain.events import (
     WorkerDrained,
 )
 from reactorcide.eventstore.domain.job import JOB
+from reactorcide.eventstore.domain.projection import stream_id_of
 from reactorcide.eventstore.domain.token import TOKEN
 from reactorcide.eventstore.domain.user import USER
 from reactorcide.eventstore.domain.worker import WORKER
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.store import read_stream
 from reactorcide.projections import job_lists
+from reactorcide.projections.code_version import code_version
 from reactorcide.projections.job_lists import JobFilter
+from reactorcide.projections.pace import Throttle
 from reactorcide.projections.paging import Page
 from reactorcide.projections.projection import REGISTRY, Projection, UnknownProjection, named
 from reactorcide.projections.rebuild import RebuildUnderWay, Rebuilt, rebuild
@@ -78,6 +84,13 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 
 _ALL_ROWS: Final = "SELECT format('SELECT * FROM %I ORDER BY %I', $1::text, $2::text)"
+_FOLDED: Final = "SELECT count(*) FROM rebuild_slices WHERE position IS NOT NULL"
+_LOCKS_OF_OTHERS: Final = """
+SELECT DISTINCT mode FROM pg_locks
+JOIN pg_class AS c ON c.oid = relation AND c.relname ~ '^(events|jobs)'
+WHERE pid <> pg_backend_pid() AND database = (
+    SELECT oid FROM pg_database WHERE datname = current_database()
+)"""
 _BESIDE: Final = "SELECT to_regclass('jobs_rebuild')"
 _OTHERS_LEFT: Final = """
 SELECT count(*) FROM pg_stat_activity
@@ -89,7 +102,7 @@ from reactorcide.eventstore.database import Database
 from reactorcide.projections.projection import named
 from reactorcide.projections.rebuild import rebuild
 uri, events_each = sys.stdin.read().split()
-kill = lambda done, total: os.kill(os.getpid(), signal.SIGKILL)
+kill = lambda done, total: done * 2 > total and os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(rebuild(Database(uri), named("jobs"), kill, int(events_each)))"""
 
 
@@ -188,9 +201,14 @@ async def test_what_a_program_cannot_fold_is_told_as_it_is(
     job_id = await journal.submit()
     await connection.execute(_UNKNOWN, job_id)
     before = await _rows(connection, JOBS)
-    with pytest.raises(CodecError, match=r"job\.teleported"):
+    position = await connection.fetchval("SELECT max(position) FROM events")
+    with pytest.raises(CodecError, match=rf"job\.teleported v1 at position {position}"):
         await rebuild(database, JOBS, _quiet, events_each)
+    with pytest.raises(CodecError, match=rf"job\.teleported v1 at position {position}"):
+        await _verify(database)
     assert await _rows(connection, JOBS) == before
+    assert await connection.fetchval(_BESIDE) is None
+    assert await connection.fetchval("SELECT count(*) FROM rebuilds") == 0
 
 
 async def test_verify_names_keys_and_columns_and_changes_nothing(
@@ -213,6 +231,23 @@ async def test_verify_names_keys_and_columns_and_changes_nothing(
         Difference(lost, "missing", ()),
     }
     assert await _rows(connection, JOBS) == before
+
+
+async def test_nobody_waits_for_a_verify(database: Database, connection: Connection) -> None:
+    """In the middle of it others append, and it holds no lock that any of them would wait for."""
+    await _some_jobs(connection, 3)
+    found: list[str] = []
+
+    def look(_done: int, _total: int) -> None:
+        with psycopg.connect(database.uri, autocommit=True) as other:
+            found.extend(row[0] for row in other.execute(_LOCKS_OF_OTHERS).fetchall())
+            other.execute("SET lock_timeout = '1ms'")
+            other.execute("UPDATE jobs SET priority = priority + 1")
+
+    seen = await verify(database, JOBS, look)
+    assert set(found) == {"AccessShareLock"}
+    assert seen.differences == ()  # of the moment before
+    assert len((await _verify(database)).differences) == 3
 
 
 async def test_rebuild_repairs_and_says_so(database: Database, connection: Connection) -> None:
@@ -242,24 +277,89 @@ async def test_a_cancelled_rebuild_leaves_all_as_it_was(
     assert not (await _rebuild(database)).differed
 
 
-@pytest.mark.parametrize("events_each", [APART, 1_000_000])
-async def test_what_a_killed_rebuild_left_is_cleared(
-    database: Database, connection: Connection, events_each: int
-) -> None:
-    """Kill -9 while it folds: the live table is untouched, and the next rebuild is a whole one."""
-    await _some_jobs(connection)
-    before = await _rows(connection, JOBS)
+async def _killed_while_folding(database: Database, connection: Connection) -> None:
+    """Kill -9 a rebuild at what it folds after half of the log."""
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _KILLED, *sys.path, stdin=PIPE, stderr=PIPE
     )
-    _, complaints = await program.communicate(f"{database.uri}\n{events_each}\n".encode())
+    _, complaints = await program.communicate(f"{database.uri}\n{APART}\n".encode())
     assert program.returncode == -signal.SIGKILL, complaints
-    assert await _rows(connection, JOBS) == before
-    assert await connection.fetchval(_BESIDE) is not None
     await _until_alone(connection)
-    assert not (await _rebuild(database)).differed
+
+
+async def test_a_killed_rebuild_is_gone_on_with(database: Database, connection: Connection) -> None:
+    """The live table is untouched; what was folded is not folded again; what came since is in."""
+    journal = await _some_jobs(connection)
+    before = await _rows(connection, JOBS)
+    await _killed_while_folding(database, connection)
     assert await _rows(connection, JOBS) == before
+    kept = await connection.fetchval(_FOLDED)
+    assert kept > 0
+    await journal.submit()
+    told: list[int] = []
+    made = await rebuild(database, JOBS, lambda done, _total: told.append(done))
+    assert (made.was_under_way, made.differed, made.rows) == (True, False, 13)
+    assert told[0] > 0
+    assert len(await _rows(connection, JOBS)) == 13
+    assert (await _verify(database)).differences == ()
     assert await connection.fetchval(_BESIDE) is None
+    assert await connection.fetchval("SELECT count(*) FROM rebuilds") == 0
+
+
+async def test_what_other_code_began_is_dropped(database: Database, connection: Connection) -> None:
+    """Another version may fold another row from the same events."""
+    await _some_jobs(connection)
+    await _killed_while_folding(database, connection)
+    await connection.execute("UPDATE rebuilds SET made_by = 'another'")
+    await connection.execute("UPDATE jobs_rebuild SET name = 'folded by other rules'")
+    made = await _rebuild(database)
+    assert (made.was_under_way, made.differed) == (False, False)
+    assert (await _verify(database)).differences == ()
+
+
+async def test_a_rebuild_is_an_event(database: Database, connection: Connection) -> None:
+    """With position, rows, digest and code version, once for each swap."""
+    await _some_jobs(connection, 3)
+    await connection.execute("UPDATE jobs SET priority = 7")
+    made = [await _rebuild(database), await _rebuild(database)]
+    recorded = await read_stream(connection, stream_id_of("jobs"))
+    assert [event.type for event in recorded] == ["projection.rebuilt"] * 2
+    assert [decode(event) for event in recorded] == [
+        ProjectionRebuilt(
+            name="jobs",
+            position=one.position,
+            rows=3,
+            digest=one.digest,
+            events=one.events,
+            differed=differed,
+            code_version=code_version(),
+        )
+        for one, differed in zip(made, (True, False), strict=True)
+    ]
+
+
+async def test_a_rebuild_keeps_to_its_pace(database: Database, connection: Connection) -> None:
+    """So many events a second are not exceeded; it ends all the same, and equal."""
+    await _some_jobs(connection, 3)
+    throttle = Throttle.of("100")
+    made = await rebuild(database, JOBS, _quiet, throttle=throttle)
+    assert not made.differed
+    assert made.events / made.seconds <= 100
+
+
+@pytest.mark.parametrize("text", ["", "fast", "0", "-1", "inf", "nan"])
+def test_a_pace_that_is_none_is_refused(text: str) -> None:
+    """Before anything is begun."""
+    with pytest.raises(ValueError):  # noqa: PT011  by whatever reads the number
+        Throttle.of(text)
+
+
+async def test_killed_at_random_points_it_still_ends_equal(database: Database) -> None:
+    """A small one of `make rebuild-kills`: writers go on, for inline and asynchronous alike."""
+    outcome = await battery(database.uri, Battery(events=4000, kills=3, seed=1))
+    assert outcome.kills == 3
+    assert outcome.differed == []
+    assert outcome.left == []
 
 
 async def test_a_rebuild_whose_connections_are_cut_leaves_all_as_it_was(
@@ -332,6 +432,6 @@ async def test_writers_go_on_and_nothing_is_lost(
 
 
 def test_a_projection_is_asked_for_by_name() -> None:
-    """An unknown one is refused with those that there are."""
-    with pytest.raises(UnknownProjection, match="jobs, tokens, users, workers"):
+    """An unknown one is refused with those that there are, and the nearest."""
+    with pytest.raises(UnknownProjection, match=r"'jobs'.*jobs, tokens, users, workers"):
         named("job")

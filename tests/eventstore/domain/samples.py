@@ -21,6 +21,7 @@ from reactorcide.eventstore.domain.events import (
     JobStarted,
     JobSubmitted,
     JobTimedOut,
+    ProjectionRebuilt,
     StreamsArchived,
     TokenIssued,
     TokenRevoked,
@@ -62,6 +63,16 @@ WORKER_REGISTERED: Final = WorkerRegistered(
     code_version="1",
 )
 
+REBUILT: Final = ProjectionRebuilt(
+    name="jobs",
+    position=70,
+    rows=12,
+    digest="-1070375617764590178320",
+    events=60,
+    differed=False,
+    code_version="0.1.0+0123456789ab",
+)
+
 EVENTS: Final[tuple[AnyEvent, ...]] = (
     SUBMITTED,
     QUEUED,
@@ -94,6 +105,7 @@ EVENTS: Final[tuple[AnyEvent, ...]] = (
         first_position=1,
         last_position=5,
     ),
+    REBUILT,
 )
 
 _QUEUED_SO: Final = (SUBMITTED, QUEUED)

@@ -21,6 +21,7 @@ from reactorcide.eventstore.domain.events import (
     Event,
     JobEvent,
     JobSubmitted,
+    ProjectionEvent,
     TokenEvent,
     UserEvent,
     WorkerEvent,
@@ -45,6 +46,12 @@ from reactorcide.eventstore.domain.job import (
     Status,
     SubmitJob,
     TimedOut,
+)
+from reactorcide.eventstore.domain.projection import (
+    PROJECTION,
+    ProjectionCommand,
+    ProjectionState,
+    RecordRebuild,
 )
 from reactorcide.eventstore.domain.token import (
     TOKEN,
@@ -77,6 +84,7 @@ from reactorcide.tests.eventstore.domain.samples import (
     OTHER_DEPENDENCY,
     OTHER_WORKER_ID,
     OWNER,
+    REBUILT,
     WORKER_ID,
     WORKER_REGISTERED,
 )
@@ -317,6 +325,25 @@ _worker_commands: Final[st.SearchStrategy[WorkerCommand]] = st.one_of(
     st.just(DrainWorker()),
     st.builds(StopWorker, st.sampled_from(("SIGTERM", "SIGINT"))),
 )
+
+
+_projection_commands: Final[st.SearchStrategy[ProjectionCommand]] = st.builds(
+    RecordRebuild,
+    st.builds(
+        lambda position, differed: REBUILT.model_copy(
+            update={"position": position, "differed": differed}
+        ),
+        st.integers(0, 3),
+        st.booleans(),
+    ),
+)
+
+
+def projection_histories() -> st.SearchStrategy[
+    History[ProjectionState, ProjectionCommand, ProjectionEvent]
+]:
+    """Histories of one projection's table."""
+    return histories(PROJECTION, lambda draw, _state, _now: draw(_projection_commands))
 
 
 def token_histories() -> st.SearchStrategy[History[TokenState, TokenCommand, TokenEvent]]:

@@ -12,6 +12,7 @@ from reactorcide.tests.eventstore.domain.laws import JOB_LAWS, LAWS, JobHistory
 from reactorcide.tests.eventstore.domain.strategies import (
     History,
     job_histories,
+    projection_histories,
     token_histories,
     user_histories,
     worker_histories,
@@ -46,5 +47,13 @@ def test_users_keep_the_laws(history: History[Any, Any, Any]) -> None:
 @given(worker_histories())
 def test_workers_keep_the_laws(history: History[Any, Any, Any]) -> None:
     """Whatever is asked of a worker, in whatever order."""
+    for law in LAWS:
+        law(history)
+
+
+@settings(deadline=None)
+@given(projection_histories())
+def test_projections_keep_the_laws(history: History[Any, Any, Any]) -> None:
+    """Whatever is done to a table, in whatever order."""
     for law in LAWS:
         law(history)

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from reactorcide.eventstore.domain import archive, job, redaction, token, user, worker
+from reactorcide.eventstore.domain import archive, job, projection, redaction, token, user, worker
 from reactorcide.eventstore.domain.decider import fold
 from reactorcide.eventstore.domain.errors import IllegalTransition
 from reactorcide.eventstore.domain.events import (
@@ -12,6 +12,7 @@ from reactorcide.eventstore.domain.events import (
     ArchiveEvent,
     Event,
     JobEvent,
+    ProjectionEvent,
     RedactionEvent,
     TokenEvent,
     UserEvent,
@@ -35,6 +36,7 @@ def test_there_is_a_sample_of_every_event() -> None:
         (WorkerEvent, worker.TRANSITIONS),
         (RedactionEvent, redaction.TRANSITIONS),
         (ArchiveEvent, archive.TRANSITIONS),
+        (ProjectionEvent, projection.TRANSITIONS),
     ],
 )
 def test_every_event_is_legal_somewhere(
@@ -54,6 +56,7 @@ def test_every_event_is_legal_somewhere(
         (worker.WorkerStatus, worker.TRANSITIONS),
         (redaction.RedactionStatus, redaction.TRANSITIONS),
         (archive.ArchiveStatus, archive.TRANSITIONS),
+        (projection.ProjectionStatus, projection.TRANSITIONS),
     ],
 )
 def test_every_status_has_its_row(
