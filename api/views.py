@@ -221,7 +221,7 @@ class QueueListView(ListView):
 class ActorView(View):
     """Who caused an event."""
 
-    type: Literal["user", "worker", "system"]
+    type: Literal["user", "worker", "system", "anonymous"]
     id: UUID | None
     token_id: UUID | None
 

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
-ActorType: TypeAlias = Literal["user", "worker", "system"]
-StreamType: TypeAlias = Literal["job", "token", "user", "worker"]
+ActorType: TypeAlias = Literal["user", "worker", "system", "anonymous"]
+"""`anonymous`: a request that came with no token that holds."""
+StreamType: TypeAlias = Literal["job", "token", "user", "worker", "access"]
 
 
 @dataclass(frozen=True, slots=True)

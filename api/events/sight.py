@@ -56,5 +56,7 @@ class Sight:
                 return event.stream_id == self.user_id
             case "worker":
                 return self.every_worker
+            case "access":  # who was turned away, and who read what: for auditors alone
+                return False
             case _:  # of a newer version's: nobody has said who may see it
                 return False

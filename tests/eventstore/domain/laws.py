@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from reactorcide.eventstore.codec import Encoded, decode, encode
-from reactorcide.eventstore.domain import job, token, user, worker
+from reactorcide.eventstore.domain import access_report, job, token, user, worker
 from reactorcide.eventstore.domain.decider import fold
 from reactorcide.eventstore.domain.errors import CommandRejected, NotLeaseHolder, NotLegal
 from reactorcide.eventstore.domain.events import (
@@ -48,6 +48,7 @@ _TABLES: Final[dict[str, Any]] = {
     "token": token.TRANSITIONS,
     "user": user.TRANSITIONS,
     "worker": worker.TRANSITIONS,
+    "access": access_report.TRANSITIONS,
 }
 
 _ENDS: Final = {
@@ -55,6 +56,7 @@ _ENDS: Final = {
     "token": {"revoked"},
     "user": {"inactive"},
     "worker": {"stopped"},
+    "access": {"recorded"},
 }
 
 

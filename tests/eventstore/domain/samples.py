@@ -5,6 +5,10 @@ from typing import Final
 from uuid import UUID
 
 from reactorcide.eventstore.domain.events import (
+    AccessArtifactRead,
+    AccessDenied,
+    AccessLogRead,
+    AccessRefused,
     AnyEvent,
     JobCancelled,
     JobCancelRequested,
@@ -60,6 +64,11 @@ WORKER_REGISTERED: Final = WorkerRegistered(
     code_version="1",
 )
 
+DENIED: Final = AccessDenied(count=3, first_at=NOW, last_at=LATER, reason="bad_token")
+REFUSED: Final = AccessRefused(count=1, first_at=NOW, last_at=NOW, reason="conflict")
+LOG_READ: Final = AccessLogRead(count=1, first_at=NOW, last_at=NOW, job_id=UUID(int=8))
+ARTIFACT_READ: Final = AccessArtifactRead(count=1, first_at=NOW, last_at=NOW, job_id=UUID(int=8))
+
 EVENTS: Final[tuple[AnyEvent, ...]] = (
     SUBMITTED,
     QUEUED,
@@ -83,6 +92,10 @@ EVENTS: Final[tuple[AnyEvent, ...]] = (
     WORKER_REGISTERED,
     WorkerDrained(),
     WorkerStopped(reason="SIGTERM"),
+    DENIED,
+    REFUSED,
+    LOG_READ,
+    ARTIFACT_READ,
 )
 
 _QUEUED_SO: Final = (SUBMITTED, QUEUED)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from reactorcide.tests.eventstore.domain.laws import JOB_LAWS, LAWS, JobHistory
 from reactorcide.tests.eventstore.domain.strategies import (
     History,
+    access_histories,
     job_histories,
     token_histories,
     user_histories,
@@ -46,5 +47,13 @@ def test_users_keep_the_laws(history: History[Any, Any, Any]) -> None:
 @given(worker_histories())
 def test_workers_keep_the_laws(history: History[Any, Any, Any]) -> None:
     """Whatever is asked of a worker, in whatever order."""
+    for law in LAWS:
+        law(history)
+
+
+@settings(deadline=None)
+@given(access_histories())
+def test_access_reports_keep_the_laws(history: History[Any, Any, Any]) -> None:
+    """Whatever is reported, in whatever order."""
     for law in LAWS:
         law(history)

@@ -4,10 +4,11 @@ from typing import get_args
 
 import pytest
 
-from reactorcide.eventstore.domain import job, token, user, worker
+from reactorcide.eventstore.domain import access_report, job, token, user, worker
 from reactorcide.eventstore.domain.decider import fold
 from reactorcide.eventstore.domain.errors import IllegalTransition
 from reactorcide.eventstore.domain.events import (
+    AccessEvent,
     AnyEvent,
     Event,
     JobEvent,
@@ -31,6 +32,7 @@ def test_there_is_a_sample_of_every_event() -> None:
         (TokenEvent, token.TRANSITIONS),
         (UserEvent, user.TRANSITIONS),
         (WorkerEvent, worker.TRANSITIONS),
+        (AccessEvent, access_report.TRANSITIONS),
     ],
 )
 def test_every_event_is_legal_somewhere(
@@ -48,6 +50,7 @@ def test_every_event_is_legal_somewhere(
         (token.TokenStatus, token.TRANSITIONS),
         (user.UserStatus, user.TRANSITIONS),
         (worker.WorkerStatus, worker.TRANSITIONS),
+        (access_report.ReportStatus, access_report.TRANSITIONS),
     ],
 )
 def test_every_status_has_its_row(
