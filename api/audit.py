@@ -26,6 +26,7 @@ from reactorcide.projections import audit_events, checkpoints
 from reactorcide.projections.audit_events import AuditFilter
 
 _ROLES: Final = frozenset({"auditor", "admin"})
+_NO_ONE: Final = ("system", "anonymous")
 _PATIENCE_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.005
 _CURSOR: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
@@ -55,10 +56,10 @@ def _cursor(text: str) -> str:
 
 
 def _actor_of(value: Any) -> UUID | str:  # noqa: ANN401 - whatever the query held
-    found = "system" if value == "system" else parse_uuid(str(value))
+    found = value if value in _NO_ONE else parse_uuid(str(value))
     if found is None:
-        code = "actor"
-        raise PydanticCustomError(code, "Must be the id of a user, worker or token, or system")
+        code, message = "actor", "Must be the id of a user, worker or token, system or anonymous"
+        raise PydanticCustomError(code, message)
     return found
 
 
@@ -91,9 +92,9 @@ EVENT_NAMES: Final = tuple(sorted(EVENT_TYPES))
 STREAM_NAMES: Final = get_args(StreamType)
 
 Actor: TypeAlias = Annotated[
-    UUID | Literal["system"],
+    UUID | Literal["system", "anonymous"],
     BeforeValidator(_actor_of),
-    Field(description="The id of a user, worker or token; or `system`"),
+    Field(description="The id of a user, worker or token; `system`; or `anonymous`"),
 ]
 EventName: TypeAlias = Annotated[
     str, _nearest(EVENT_NAMES), Field(json_schema_extra={"enum": list(EVENT_NAMES)})
@@ -117,6 +118,9 @@ class AuditQuery(PageQuery):
     outcome: Literal["success", "denied", "refused"] | None = None
     since: Time | None = None
     until: Time | None = None
+    job_id: Annotated[Id, Field(description="The job whose log or artifacts were read")] | None = (
+        None
+    )
 
     def wanted(self) -> AuditFilter:
         """Return it as the read side takes it."""

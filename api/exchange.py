@@ -25,6 +25,8 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
     operation: str = "unknown"
     """The operation's name; `unknown` where none was found."""
+    wanted: str = "unknown"
+    """The operation's name as soon as method and path say it, whoever asks."""
     is_quiet: bool = False
     """Asked all the time by machines: not worth a line."""
     caller: Mapping[str, str] = field(default_factory=dict)

@@ -36,8 +36,8 @@ _NEWEST: Final = 2**63 - 1
 class AuditFilter:
     """Which events are asked for; None lets all pass."""
 
-    actor: UUID | Literal["system"] | None = None
-    """The id of a user, worker or token; or the system itself."""
+    actor: UUID | Literal["system", "anonymous"] | None = None
+    """The id of a user, worker or token; or the system itself; or nobody known."""
     type: str | None = None
     stream_id: UUID | None = None
     stream_type: str | None = None
@@ -48,6 +48,8 @@ class AuditFilter:
     """Included."""
     until: datetime | None = None
     """Not included."""
+    job_id: UUID | None = None
+    """The job that was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,14 @@ async def page(
             wanted.outcome,
             wanted.since,
             wanted.until,
+            wanted.job_id,
         )
     events = tuple(RecordedEvent._make(row) for row in found[:limit])
     return AuditPage(events, events[-1].position if len(found) > limit else None)
 
 
 async def _actor(
-    connection: Connection, actor: UUID | Literal["system"] | None
+    connection: Connection, actor: UUID | Literal["system", "anonymous"] | None
 ) -> tuple[str | None, UUID | None, UUID | None]:
     """Return what must be the actor's type, its id and its token's; no two have the same id."""
     if not isinstance(actor, UUID):

@@ -56,7 +56,5 @@ class Sight:
                 return event.stream_id == self.user_id
             case "worker":
                 return self.every_worker
-            case "access":  # who was turned away, and who read what: for auditors alone
-                return False
-            case _:  # of a newer version's: nobody has said who may see it
+            case _:  # access reports, and a newer version's, of which nobody has said who may
                 return False

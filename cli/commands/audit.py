@@ -26,13 +26,16 @@ def audit() -> None:
 
 
 @audit.command("list")
-@click.option("--actor", metavar="ID|system", help="By this user, worker or token only.")
+@click.option("--actor", metavar="ID|system|anonymous", help="By this user, worker or token only.")
 @click.option("--type", metavar="NAME", help="Of this type only, as in token.revoked.")
 @click.option("--stream-id", metavar="ID", help="Of this job, token, user or worker only.")
-@click.option("--stream-type", metavar="KIND", help="Of jobs, tokens, users or workers only.")
+@click.option(
+    "--stream-type", metavar="KIND", help="Of jobs, tokens, users, workers or access only."
+)
 @click.option("--ip", metavar="ADDRESS", help="From this address only.")
 @click.option("--request-id", metavar="ID", help="By this request only.")
 @click.option("--outcome", metavar="WORD", help="success, denied or refused.")
+@click.option("--job-id", metavar="ID", help="Reads of this job's log and artifacts only.")
 @click.option("--since", metavar="TIME", help="RFC 3339, as in 2026-01-31T12:00:00Z.")
 @click.option("--until", metavar="TIME", help="Before this time.")
 @click.option("--limit", type=click.IntRange(1, 200), help="[default: 50]")

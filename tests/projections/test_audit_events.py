@@ -32,7 +32,7 @@ FIRST_TWO: Final = "SELECT position FROM audit_events ORDER BY position LIMIT 2"
 MANY: Final = """
 INSERT INTO audit_events
 SELECT n, t, t, false, 'job.queued', 'job', uuid(md5(n::text)::uuid), 'user', uuid(md5('a')::uuid),
-    NULL, '10.0.0.1', n::text, NULL, NULL, gen_random_uuid(), 'success'
+    NULL, '10.0.0.1', n::text, NULL, NULL, gen_random_uuid(), 'success', NULL
 FROM generate_series(1, 20000) AS n
 CROSS JOIN LATERAL (SELECT now() + n * interval '1 ms' AS t) AS moment"""
 
@@ -87,6 +87,8 @@ QUESTIONS: Final = (
     (12, "success", "pkey"),
     (13, BEGAN, "pkey"),
     (14, BEGAN, "pkey"),
+    (15, UUID(int=1), "job"),
+    (4, "anonymous", "anonymous"),
 )
 """The number of a parameter, what it is, and the index that answers it."""
 
@@ -96,7 +98,7 @@ async def test_each_question_walks_an_index_in_order(connection: Connection, poo
     await connection.execute(MANY)
     await connection.execute("ANALYZE audit_events")
     for number, value, index in QUESTIONS:
-        arguments: list[Any] = [2**63 - 1, 51, 0, *[None] * 11]
+        arguments: list[Any] = [2**63 - 1, 51, 0, *[None] * 12]
         arguments[number - 1] = value
         async with pool.acquire() as reader, reader.transaction():
             await reader.execute("SET LOCAL plan_cache_mode = force_custom_plan")
