@@ -14,19 +14,23 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from reactorcide.api.call import Call, json_answer
-from reactorcide.api.errors import forbidden
-from reactorcide.api.fields import Id, Time, parse_uuid
+from reactorcide.api.errors import forbidden, not_found
+from reactorcide.api.exchange import REQUEST_ID
+from reactorcide.api.fields import Id, RequestModel, Time, parse_uuid
 from reactorcide.api.jobs.render import render_event
-from reactorcide.api.pages import PageQuery
+from reactorcide.api.pages import PageQuery, QueryInt
 from reactorcide.api.services import Services
 from reactorcide.eventstore import store
 from reactorcide.eventstore.codec import EVENT_TYPES
 from reactorcide.eventstore.record import StreamType
 from reactorcide.projections import audit_events, checkpoints
 from reactorcide.projections.audit_events import AuditFilter
+from reactorcide.projections.consequences import tree_of
 
 _ROLES: Final = frozenset({"auditor", "admin"})
 _NO_ONE: Final = ("system", "anonymous")
+_MOST_EVENTS: Final = 5000
+"""Of one part of a tree."""
 _PATIENCE_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.005
 _CURSOR: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
@@ -145,6 +149,38 @@ async def list_events(call: Call[None, AuditQuery]) -> Response:
         "limit": query.limit,
         "offset": query.offset,
         "next_cursor": None if found.next_before is None else _cursor_of(found.next_before),
+    }
+    return json_answer(content)
+
+
+class TreeQuery(RequestModel):
+    """Which part of a request's tree: so many beginnings, with all that followed from them."""
+
+    limit: Annotated[QueryInt, Field(ge=1, le=200)] = 50
+    cursor: Annotated[str, AfterValidator(_cursor)] | None = None
+
+
+async def show_request(call: Call[None, TreeQuery]) -> Response:
+    """Show what a request did, oldest first, and below each event what followed from it."""
+    if _ROLES.isdisjoint(call.caller.roles):
+        raise forbidden(detail="Only an auditor or admin sees the audit trail")
+    request_id, query, after = call.request.path_params["request"], call.query, 0
+    if not REQUEST_ID.fullmatch(request_id.encode()):
+        raise not_found(kind="request")
+    if query.cursor is None:
+        await _catch_up(call.services)
+    else:
+        after = _position_of(query.cursor)
+    tree = await tree_of(call.services.pool, request_id, after, query.limit, _MOST_EVENTS)
+    content = {
+        "request_id": request_id,
+        "events": [
+            {**render_event(event), "caused_by": caused_by, "depth": depth}
+            for event, caused_by, depth in tree.nodes
+        ],
+        "limit": query.limit,
+        "next_cursor": None if tree.next_after is None else _cursor_of(tree.next_after),
+        "is_cut": tree.is_cut,
     }
     return json_answer(content)
 

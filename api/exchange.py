@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from reactorcide.eventstore.ids import new_id
 
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _KEY: Final = "reactorcide.exchange"
 
 
@@ -51,7 +51,7 @@ def open_exchange(scope: Scope) -> Exchange:
     own = new_id()
     request_id = ""
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
             request_id = value.decode("ascii")
     exchange = Exchange(request_id or str(own), own)
     scope[_KEY] = exchange

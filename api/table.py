@@ -214,6 +214,17 @@ AUDIT: Final = (
         query=audit.AuditQuery,
         answer=views.AuditListView,
     ),
+    Operation(
+        name="getRequestTree",
+        method="GET",
+        path=f"{V1}/audit/requests/{{request}}",
+        summary="Show what a request did, and below each event what followed (auditor, admin)",
+        handler=audit.show_request,
+        tag="audit",
+        scopes=_AUDIT,
+        query=audit.TreeQuery,
+        answer=views.RequestTreeView,
+    ),
 )
 
 OPEN: Final = (

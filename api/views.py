@@ -291,6 +291,27 @@ class AuditListView(ListView):
     events: list[EventView]
 
 
+class TreeEventView(EventView):
+    """An event, and the one that it follows from."""
+
+    caused_by: UUID | None
+    """The event above it in this answer; null for what the request began with."""
+    depth: int
+
+
+class RequestTreeView(View):
+    """What a request led to, each event right behind what it follows from.
+
+    `is_cut`: so much follows that the rest was left out.
+    """
+
+    request_id: str
+    events: list[TreeEventView]
+    limit: int
+    next_cursor: str | None
+    is_cut: bool
+
+
 class ReasonView(View):
     """One thing that holds a job back."""
 
