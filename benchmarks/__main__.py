@@ -24,6 +24,7 @@ MEASUREMENTS: Final = (
     "commands",
     "first_line",
     "rebuild",
+    "audit",
     "memory",
     "scale",
     "wal",
