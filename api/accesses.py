@@ -1,8 +1,9 @@
 """Attempts that came to nothing, and reads of others' jobs, on their way into the log.
 
-They are counted in memory and recorded once a minute, by each API process for itself: a request
-never waits for it, and an attack leaves as many events as a minute has different callers, up to a
-bound. What cannot be written is kept, up to a bound, and tried again.
+They are counted in memory and recorded once a minute, or as often as the settings say, by each API
+process for itself: a request never waits for it, and an attack leaves as many events as a minute
+has different callers, up to a bound. What cannot be written is kept, also bounded, and tried
+again.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from uuid import UUID
 
 import structlog
 
-from reactorcide.api.access_counts import AccessCounts, Attempt, Bounds, Part, Reason
+from reactorcide.api.access_counts import AccessCounts, Attempt, Part, Reason
 from reactorcide.api.call import Call
 from reactorcide.api.errors import INVALID_HEADER, MISSING_HEADER, Problem
 from reactorcide.api.exchange import Exchange, exchange_of
@@ -31,7 +32,6 @@ from reactorcide.eventstore.record import Append, Context
 
 log = structlog.stdlib.get_logger("reactorcide.api")
 
-_MINUTE: Final = 60.0
 _EARLY_ABOVE: Final = 2000
 _EACH: Final = 500
 _KEPT: Final = 5000
@@ -50,10 +50,11 @@ _NO_TOKEN: Final[Mapping[str, Reason]] = {MISSING_HEADER: "no_token", INVALID_HE
 class Accesses:
     """Counts, and owns the task that records. An async context manager."""
 
-    def __init__(self, pool: Pool, doorbell: Doorbell, bounds: Bounds | None = None) -> None:
+    def __init__(self, pool: Pool, doorbell: Doorbell, seconds: float) -> None:
         self._pool = pool
         self._doorbell = doorbell
-        self._counts = AccessCounts(bounds)
+        self._seconds = seconds
+        self._counts = AccessCounts()
         self._unwritten: list[Append] = []
         self._writing = asyncio.Lock()
         self._is_full = asyncio.Event()
@@ -127,7 +128,7 @@ class Accesses:
     async def _record_for_ever(self) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_MINUTE - time.time() % _MINUTE):
+                async with asyncio.timeout(self._seconds - time.time() % self._seconds):
                     await self._is_full.wait()
             self._is_full.clear()
             await self.flush()

@@ -31,7 +31,6 @@ _ROLES: Final = frozenset({"auditor", "admin"})
 _NO_ONE: Final = ("system", "anonymous")
 _MOST_EVENTS: Final = 5000
 """Of one part of a tree."""
-_PATIENCE_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.005
 _CURSOR: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
@@ -193,7 +192,7 @@ async def _catch_up(services: Services) -> None:
         return
     services.doorbell.ring("events")  # whoever committed may not have
     clock = asyncio.get_running_loop().time
-    deadline = clock() + _PATIENCE_SECONDS
+    deadline = clock() + services.settings.trail_patience_seconds
     while clock() < deadline:
         await asyncio.sleep(_LOOK_SECONDS)
         if await checkpoints.position(services.pool, name) >= committed:

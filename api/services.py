@@ -67,7 +67,9 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
             Appender(database, job_rows.rows, connections, job_rows.kind_of)
         )
         doorbell = await stack.enter_async_context(Doorbell(database))
-        accesses = await stack.enter_async_context(Accesses(pool, doorbell))
+        accesses = await stack.enter_async_context(
+            Accesses(pool, doorbell, settings.accesses_seconds)
+        )
         uses = await stack.enter_async_context(TokenUses(pool))
         await stack.enter_async_context(Upkeep(pool, appender, doorbell))
         objects = ObjectStore(settings.object_store_url)
