@@ -8,8 +8,7 @@ it.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Network
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -164,10 +163,8 @@ def _of_many(first: Context) -> Context:
     )
 
 
-@lru_cache(maxsize=4096)
 def _network_of(ip: str | None) -> str | None:
     """Return the network that counts as one with an address; None for the address alone."""
-    address = ip_address(ip) if ip else None
-    if not isinstance(address, IPv6Address):
+    if ip is None or ":" not in ip:
         return None
-    return str(IPv6Network((address, _NETWORK_BITS), strict=False))
+    return str(IPv6Network((ip, _NETWORK_BITS), strict=False))

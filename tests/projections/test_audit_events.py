@@ -12,13 +12,18 @@ import pytest
 
 from reactorcide.eventstore.database import Connection as AnyConnection
 from reactorcide.eventstore.database import Database, Pool
+from reactorcide.eventstore.domain.access_report import ACCESS, Report
+from reactorcide.eventstore.handle import decided
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.record import SYSTEM
+from reactorcide.eventstore.store import append
 from reactorcide.projections import audit_events, checkpoints
 from reactorcide.projections.audit_events import SQL, SUBSCRIPTION, AuditFilter
 from reactorcide.projections.refilling import rebuild, verify
 from reactorcide.projections.subscription import advance
 from reactorcide.projections.table import Difference
 from reactorcide.tests.conftest import Connection
+from reactorcide.tests.eventstore.domain.samples import ARTIFACT_READ, DENIED, LOG_READ, REFUSED
 from reactorcide.tests.projections.journal import Journal
 
 BEGAN: Final = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -163,4 +168,27 @@ async def test_a_rebuild_puts_the_table_right(database: Database, connection: Co
     seen = await verify(database, SUBSCRIPTION)
     assert seen.differences == ()
     assert seen.rows == 17
+    assert not (await rebuild(database, SUBSCRIPTION)).differed
+
+
+async def test_outcomes_and_reads_are_columns_of_the_fold(
+    database: Database, connection: Connection
+) -> None:
+    """Verified and rebuilt like the others; the type alone says the outcome."""
+    for event in (DENIED, REFUSED, LOG_READ, ARTIFACT_READ):
+        unit = decided(ACCESS, ACCESS.initial, 0, new_id(), Report(event), SYSTEM)
+        assert unit is not None
+        await append(connection, [unit[0]])
+    async with checkpoints.session(database) as session:
+        assert await checkpoints.take(session, SUBSCRIPTION.name)
+        while (await advance(session, SUBSCRIPTION, 4)).is_behind:
+            pass
+    rows = await connection.fetch("SELECT outcome, job_id FROM audit_events ORDER BY position")
+    assert [tuple(row) for row in rows] == [
+        ("denied", None),
+        ("refused", None),
+        ("success", LOG_READ.job_id),
+        ("success", ARTIFACT_READ.job_id),
+    ]
+    assert (await verify(database, SUBSCRIPTION)).differences == ()
     assert not (await rebuild(database, SUBSCRIPTION)).differed
