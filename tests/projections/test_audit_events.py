@@ -115,6 +115,42 @@ async def test_each_question_walks_an_index_in_order(connection: Connection, poo
         assert "using events_pkey on events e" in plan
 
 
+APART: Final = """
+UPDATE audit_events SET stream_type = 'access', type = 'access.denied', outcome = 'denied'
+WHERE position % 200 = 0"""
+
+
+@pytest.mark.parametrize(
+    ("values", "index"),
+    [
+        ({10: ip_address("10.0.0.1"), 12: "denied"}, "unserved_ip|outcome"),
+        (
+            {5: UUID("0cc175b9-c0f1-b6a8-31c3-99e269772661"), 12: "denied"},
+            "unserved_actor|outcome|actor_apart",
+        ),
+        (
+            {5: UUID("0cc175b9-c0f1-b6a8-31c3-99e269772661"), 7: "access.denied", 9: "access"},
+            "actor_apart|type",
+        ),
+    ],
+)
+async def test_two_questions_at_once_walk_a_small_index(
+    connection: Connection, pool: Pool, values: dict[int, Any], index: str
+) -> None:
+    """Where the one alone is true of nearly every event."""
+    await connection.execute(MANY)
+    await connection.execute(APART)
+    await connection.execute("ANALYZE audit_events")
+    arguments: list[Any] = [2**63 - 1, 51, 0, *[None] * 12]
+    for number, value in values.items():
+        arguments[number - 1] = value
+    async with pool.acquire() as reader, reader.transaction():
+        await reader.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        rows = await reader.fetch("EXPLAIN " + SQL["page"], *arguments)
+    plan = "\n".join(row[0] for row in rows)
+    assert re.search(rf"using audit_events_(?:{index}) on audit_events a\b", plan), plan
+
+
 async def _filled(connection: Connection, session: AnyConnection) -> None:
     """Record some jobs, and let the table follow."""
     journal = Journal(connection)
