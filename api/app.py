@@ -24,7 +24,7 @@ def create_app(services: Services) -> Starlette:
     """Return the app. It opens nothing and closes nothing: `services` are the caller's."""
     app = Starlette(
         routes=routes(OPERATIONS, services),
-        middleware=[Middleware(RequestEdge, metrics=services.metrics)],
+        middleware=[Middleware(RequestEdge, metrics=services.metrics, accesses=services.accesses)],
         exception_handlers={HTTPException: _no_such_path},
     )
     app.router.redirect_slashes = False

@@ -14,19 +14,23 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from reactorcide.api.call import Call, Caller, json_answer
-from reactorcide.api.errors import forbidden
-from reactorcide.api.fields import Id, Time, parse_uuid
+from reactorcide.api.errors import forbidden, not_found
+from reactorcide.api.exchange import REQUEST_ID
+from reactorcide.api.fields import Id, RequestModel, Time, parse_uuid
 from reactorcide.api.jobs.render import render_event
-from reactorcide.api.pages import PageQuery
+from reactorcide.api.pages import PageQuery, QueryInt
 from reactorcide.api.services import Services
 from reactorcide.eventstore import store
 from reactorcide.eventstore.codec import EVENT_TYPES
 from reactorcide.eventstore.record import RecordedEvent, StreamType
 from reactorcide.projections import archives, audit_events, checkpoints
 from reactorcide.projections.audit_events import AuditFilter, AuditPage
+from reactorcide.projections.consequences import tree_of
 
 ROLES: Final = frozenset({"auditor", "admin"})
-_PATIENCE_SECONDS: Final = 0.5
+_NO_ONE: Final = ("system", "anonymous")
+_MOST_EVENTS: Final = 5000
+"""Of one part of a tree."""
 _LOOK_SECONDS: Final = 0.005
 _CURSOR: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
@@ -56,10 +60,10 @@ def number_cursor(text: str) -> str:
 
 
 def _actor_of(value: Any) -> UUID | str:  # noqa: ANN401 - whatever the query held
-    found = "system" if value == "system" else parse_uuid(str(value))
+    found = value if value in _NO_ONE else parse_uuid(str(value))
     if found is None:
-        code = "actor"
-        raise PydanticCustomError(code, "Must be the id of a user, worker or token, or system")
+        code, message = "actor", "Must be the id of a user, worker or token, system or anonymous"
+        raise PydanticCustomError(code, message)
     return found
 
 
@@ -92,9 +96,9 @@ EVENT_NAMES: Final = tuple(sorted(EVENT_TYPES))
 STREAM_NAMES: Final = get_args(StreamType)
 
 Actor: TypeAlias = Annotated[
-    UUID | Literal["system"],
+    UUID | Literal["system", "anonymous"],
     BeforeValidator(_actor_of),
-    Field(description="The id of a user, worker or token; or `system`"),
+    Field(description="The id of a user, worker or token; `system`; or `anonymous`"),
 ]
 EventName: TypeAlias = Annotated[
     str, _nearest(EVENT_NAMES), Field(json_schema_extra={"enum": list(EVENT_NAMES)})
@@ -118,6 +122,9 @@ class AuditQuery(PageQuery):
     outcome: Literal["success", "denied", "refused"] | None = None
     since: Time | None = None
     until: Time | None = None
+    job_id: Annotated[Id, Field(description="The job whose log or artifacts were read")] | None = (
+        None
+    )
 
     def wanted(self) -> AuditFilter:
         """Return it as the read side takes it."""
@@ -161,13 +168,44 @@ async def _page(call: Call[None, AuditQuery], before: int | None) -> AuditPage:
     return AuditPage(events, events[-1].position if len(passing) > query.limit else None)
 
 
+class TreeQuery(RequestModel):
+    """Which part of a request's tree: so many beginnings, with all that followed from them."""
+
+    limit: Annotated[QueryInt, Field(ge=1, le=200)] = 50
+    cursor: Annotated[str, AfterValidator(number_cursor)] | None = None
+
+
+async def show_request(call: Call[None, TreeQuery]) -> Response:
+    """Show what a request did, oldest first, and below each event what followed from it."""
+    check_role(call.caller)
+    request_id, query, after = call.request.path_params["request"], call.query, 0
+    if not REQUEST_ID.fullmatch(request_id.encode()):
+        raise not_found(kind="request")
+    if query.cursor is None:
+        await catch_up(call.services)
+    else:
+        after = number_of(query.cursor)
+    tree = await tree_of(call.services.pool, request_id, after, query.limit, _MOST_EVENTS)
+    content = {
+        "request_id": request_id,
+        "events": [
+            {**render_event(event), "caused_by": caused_by, "depth": depth}
+            for event, caused_by, depth in tree.nodes
+        ],
+        "limit": query.limit,
+        "next_cursor": None if tree.next_after is None else cursor_of(tree.next_after),
+        "is_cut": tree.is_cut,
+    }
+    return json_answer(content)
+
+
 def check_role(caller: Caller) -> None:
     """Refuse whoever may not see the trail. Raises Problem (403)."""
     if ROLES.isdisjoint(caller.roles):
         raise forbidden(detail="Only an auditor or admin sees the audit trail")
 
 
-async def catch_up(services: Services, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+async def catch_up(services: Services, patience_seconds: float | None = None) -> None:
     """Wait a moment until what is committed by now is in the table; then take what is there."""
     name = audit_events.SUBSCRIPTION.name
     committed, _ = await store.present(services.pool)
@@ -175,6 +213,8 @@ async def catch_up(services: Services, patience_seconds: float = _PATIENCE_SECON
         return
     services.doorbell.ring("events")  # whoever committed may not have
     clock = asyncio.get_running_loop().time
+    if patience_seconds is None:
+        patience_seconds = services.settings.trail_patience_seconds
     deadline = clock() + patience_seconds
     while clock() < deadline:
         await asyncio.sleep(_LOOK_SECONDS)

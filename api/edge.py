@@ -11,6 +11,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reactorcide.api.accesses import Accesses
 from reactorcide.api.errors import Problem, internal_error, problem_of, unavailable
 from reactorcide.api.exchange import Exchange, open_exchange
 from reactorcide.api.metrics import Metrics
@@ -35,9 +36,10 @@ _NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
 class RequestEdge:
     """ASGI middleware around everything."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, accesses: Accesses) -> None:
         self._app = app
         self._metrics = metrics
+        self._accesses = accesses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; lifespan passes through."""
@@ -61,6 +63,7 @@ class RequestEdge:
             log.error("request_failed", exc_info=error, **exchange.bound())
             problem = internal_error()
         if exchange.status == 0:
+            self._accesses.note_problem(problem, exchange, scope["headers"])
             await problem_response(problem, scope["path"], exchange)(scope, receive, send)
 
     def _close(self, exchange: Exchange, scope: Scope) -> None:

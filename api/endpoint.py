@@ -61,8 +61,10 @@ class PathEndpoint:
         trusted = services.settings.trusted_proxies
         forwarded = request.headers.getlist("x-forwarded-for") if trusted else ()
         exchange.ip = address_of(peer, forwarded, trusted)
-        caller = NOBODY if self._is_public else await self._admit(request, exchange)
         operation = self._operations.get(scope["method"])
+        if operation is not None:
+            exchange.wanted = operation.name
+        caller = NOBODY if self._is_public else await self._admit(request, exchange)
         if operation is None:
             raise method_not_allowed(scope["method"], self._allow)
         exchange.operation, exchange.is_quiet = operation.name, operation.is_public

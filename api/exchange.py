@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from reactorcide.eventstore.ids import new_id
 
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _KEY: Final = "reactorcide.exchange"
 
 
@@ -25,6 +25,8 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
     operation: str = "unknown"
     """The operation's name; `unknown` where none was found."""
+    wanted: str = "unknown"
+    """The operation's name as soon as method and path say it, whoever asks."""
     is_quiet: bool = False
     """Asked all the time by machines: not worth a line."""
     caller: Mapping[str, str] = field(default_factory=dict)
@@ -49,7 +51,7 @@ def open_exchange(scope: Scope) -> Exchange:
     own = new_id()
     request_id = ""
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
             request_id = value.decode("ascii")
     exchange = Exchange(request_id or str(own), own)
     scope[_KEY] = exchange

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+from reactorcide.api.accesses import Accesses
 from reactorcide.api.authentication import Authenticator
 from reactorcide.api.events.watcher import Watcher
 from reactorcide.api.feed import Feed
@@ -46,6 +47,8 @@ class Services:
     """Where artifacts lie, and logs that have ended."""
     logs: Logs
     events: Watcher
+    accesses: Accesses
+    """Who was turned away, and who read what of others."""
 
     def announce_rights(self) -> None:
         """Make a committed change of rights be felt at once: here, and by open streams."""
@@ -66,6 +69,9 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
             Appender(database, job_rows.rows, connections, job_rows.kind_of)
         )
         doorbell = await stack.enter_async_context(Doorbell(database))
+        accesses = await stack.enter_async_context(
+            Accesses(pool, doorbell, settings.accesses_seconds)
+        )
         uses = await stack.enter_async_context(TokenUses(pool))
         await stack.enter_async_context(Upkeep(pool, appender, doorbell))
         objects = ObjectStore(settings.object_store_url)
@@ -93,4 +99,5 @@ async def open_services(settings: ApiSettings) -> AsyncIterator[Services]:
             objects=objects,
             logs=Logs(pool, objects),
             events=events,
+            accesses=accesses,
         )

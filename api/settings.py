@@ -27,6 +27,10 @@ class ApiSettings:
     trusted_proxies: tuple[Network, ...] = ()
     head_seconds: float = 10
     body_seconds: float = 30
+    accesses_seconds: float = 60
+    """How often it is recorded who was turned away, and who read what of others."""
+    trail_patience_seconds: float = 0.5
+    """How long a question waits for the audit trail to catch up."""
     heartbeat_seconds: float = 15
     """Between signs of life on a stream that has nothing to say."""
     stream_buffer_bytes: int = 4 * 1024 * 1024

@@ -317,6 +317,17 @@ AUDIT: Final = (
         query=ExportQuery,
         media_types=(export.NOTE,),
     ),
+    Operation(
+        name="getRequestTree",
+        method="GET",
+        path=f"{V1}/audit/requests/{{request}}",
+        summary="Show what a request did, and below each event what followed (auditor, admin)",
+        handler=audit.show_request,
+        tag="audit",
+        scopes=_AUDIT,
+        query=audit.TreeQuery,
+        answer=views.RequestTreeView,
+    ),
 )
 
 OPEN: Final = (

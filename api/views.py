@@ -221,7 +221,7 @@ class QueueListView(ListView):
 class ActorView(View):
     """Who caused an event."""
 
-    type: Literal["user", "worker", "system"]
+    type: Literal["user", "worker", "system", "anonymous"]
     id: UUID | None
     token_id: UUID | None
 
@@ -338,6 +338,27 @@ class ConsistencyView(View):
     proof: list[str]
     first_checkpoint: str | None = Field(description="Null when none of this size was signed")
     second_checkpoint: str | None = Field(description="Null when none of this size was signed")
+
+
+class TreeEventView(EventView):
+    """An event, and the one that it follows from."""
+
+    caused_by: UUID | None
+    """The event above it in this answer; null for what the request began with."""
+    depth: int
+
+
+class RequestTreeView(View):
+    """What a request led to, each event right behind what it follows from.
+
+    `is_cut`: so much follows that the rest was left out.
+    """
+
+    request_id: str
+    events: list[TreeEventView]
+    limit: int
+    next_cursor: str | None
+    is_cut: bool
 
 
 class ReasonView(View):

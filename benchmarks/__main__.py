@@ -26,6 +26,7 @@ MEASUREMENTS: Final = (
     "rebuild",
     "past",
     "export",
+    "audit",
     "memory",
     "scale",
     "wal",

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
-ActorType: TypeAlias = Literal["user", "worker", "system"]
+ActorType: TypeAlias = Literal["user", "worker", "system", "anonymous"]
+"""`anonymous`: a request that came with no token that holds."""
 StreamType: TypeAlias = Literal[
-    "job", "token", "user", "worker", "redaction", "archive", "projection"
+    "job", "token", "user", "worker", "redaction", "archive", "projection", "access"
 ]
 
 

@@ -34,6 +34,7 @@ from reactorcide.eventstore.record import SYSTEM, RecordedEvent
 from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import archives, audit_events, jobs, rebuild, sealed_log, shared_store
 from reactorcide.projections.archives import ArchivedObject, ArchivedStream
+from reactorcide.projections.projection import named
 from reactorcide.projections.replay import Progress
 
 _READ: Final = 50
@@ -130,8 +131,8 @@ async def archive(
         connection = await database.connect(role=False, jit="off", timezone="UTC")
         try:
             # Neither may fold what the other deletes; what a killed one has folded is no use then.
-            await rebuild.hold(connection, jobs.PROJECTION.name)
-            await rebuild.abandon(connection, jobs.PROJECTION)
+            await rebuild.hold(connection, "jobs")
+            await rebuild.abandon(connection, named("jobs"))
             await _check_store(connection, objects)
             run = _Run(connection, objects, before, progress)
             await run.all()

@@ -42,8 +42,8 @@ _NEWEST: Final = 2**63 - 1
 class AuditFilter:
     """Which events are asked for; None lets all pass."""
 
-    actor: UUID | Literal["system"] | None = None
-    """The id of a user, worker or token; or the system itself."""
+    actor: UUID | Literal["system", "anonymous"] | None = None
+    """The id of a user, worker or token; or the system itself; or nobody known."""
     type: str | None = None
     stream_id: UUID | None = None
     stream_type: str | None = None
@@ -54,6 +54,8 @@ class AuditFilter:
     """Included."""
     until: datetime | None = None
     """Not included."""
+    job_id: UUID | None = None
+    """The job that was read."""
 
     def passes(self, event: RecordedEvent) -> bool:
         """Tell whether an event passes that is not in the table any more."""
@@ -99,19 +101,27 @@ async def page(
             *await actor_of(connection, wanted.actor),
             wanted.type,
             wanted.stream_id,
-            wanted.stream_type,
+            _stream_type(wanted),
             wanted.ip,
             wanted.request_id,
             wanted.outcome,
             wanted.since,
             wanted.until,
+            wanted.job_id,
         )
     events = tuple(RecordedEvent._make(row) for row in found[:limit])
     return AuditPage(events, events[-1].position if len(found) > limit else None)
 
 
+def _stream_type(wanted: AuditFilter) -> str | None:
+    """Return the stream type; the one that a type says, where that leads to a smaller index."""
+    if wanted.actor is None or wanted.type is None:
+        return wanted.stream_type
+    return wanted.stream_type or wanted.type.partition(".")[0]
+
+
 async def actor_of(
-    connection: Connection, actor: UUID | Literal["system"] | None
+    connection: Connection, actor: UUID | Literal["system", "anonymous"] | None
 ) -> tuple[str | None, UUID | None, UUID | None]:
     """Return what must be the actor's type, its id and its token's; no two have the same id."""
     if not isinstance(actor, UUID):

@@ -5,7 +5,10 @@ SELECT
     position, recorded_at, reached_at,
     recorded_at < reached_at - interval '1 second' AS is_late, type, stream_type, stream_id,
     actor_type, actor_id, token_id, ip, request_id, correlation_id, causation_id, event_id,
-    'success' AS outcome
+    CASE type WHEN 'access.denied' THEN 'denied' WHEN 'access.refused' THEN 'refused'
+        ELSE 'success' END AS outcome,
+    CASE WHEN type IN ('access.log_read', 'access.artifact_read')
+        THEN (data ->> 'job_id')::uuid END AS job_id
 FROM (
     SELECT e.*, greatest(
         max(e.recorded_at) OVER (ORDER BY e.position ROWS UNBOUNDED PRECEDING),
@@ -86,6 +89,7 @@ FROM (
         AND ($10::inet IS NULL OR a.ip = $10)
         AND ($11::text IS NULL OR a.request_id = $11)
         AND ($12::text IS NULL OR a.outcome = $12)
+        AND ($15::uuid IS NULL OR a.job_id = $15)
         -- Nothing before the first row that reached $13 can be recorded as late as that.
         AND ($13::timestamptz IS NULL OR (a.recorded_at >= $13 AND a.position >= (
             SELECT b.position FROM audit_events AS b

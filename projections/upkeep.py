@@ -9,9 +9,10 @@ also adds up what appends noted about the counts of queues.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
@@ -29,8 +30,9 @@ from reactorcide.eventstore.domain.job import (
 )
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import AppendDoor, Change, decided
-from reactorcide.eventstore.record import SYSTEM, Append, Appended
+from reactorcide.eventstore.record import SYSTEM, Append, Appended, Context
 from reactorcide.projections import idempotency, jobs, queues
+from reactorcide.projections.causes import Cause, ends_of
 from reactorcide.projections.jobs import Job
 
 _BATCH: Final = 500
@@ -47,7 +49,7 @@ _HEARING_SECONDS: Final = 2.0
 
 _log = structlog.get_logger(__name__)
 
-_Noticed: TypeAlias = list[tuple[Job, JobCommand]]
+_Noticed: TypeAlias = list[tuple[Job, JobCommand, Context]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +127,32 @@ async def add_up(read: Reader) -> int:
 async def _due(read: Reader) -> _Noticed:
     found = await jobs.due(read, _BATCH)
     now = await _now(read) if found else None
-    return [(job, QueueJob(now, frozenset(job.submitted.depends_on))) for job in found if now]
+    ends = await ends_of(read, (one for job in found for one in job.submitted.depends_on))
+    return [
+        (
+            job,
+            QueueJob(now, frozenset(job.submitted.depends_on)),
+            _because_of([ends[one] for one in job.submitted.depends_on if one in ends]),
+        )
+        for job in found
+        if now
+    ]
 
 
 async def _blocked(read: Reader) -> _Noticed:
     found = await jobs.blocked(read, _BATCH)
-    return [(job, CancelDependent(dependency, status)) for job, dependency, status in found]
+    ends = await ends_of(read, (dependency for _, dependency, _ in found))
+    return [
+        (job, CancelDependent(dependency, status), _because_of([ends[dependency]]))
+        for job, dependency, status in found
+    ]
 
 
 async def _lost(read: Reader) -> _Noticed:
     found = await jobs.held_without_lease(read, _BATCH)
     now = await _now(read) if found else None
     return [
-        (job, ExpireLease(job.state.attempt, now, job.started_at, random.uniform(-1, 1)))  # noqa: S311  no secret
+        (job, ExpireLease(job.state.attempt, now, job.started_at, random.uniform(-1, 1)), SYSTEM)  # noqa: S311  no secret
         for job in found
         if now
     ]
@@ -157,7 +172,7 @@ async def _keep(
     while True:
         with database_errors():
             noticed = await notice(read)
-        units = [unit for job, command in noticed for unit in _decided(job, command)]
+        units = [unit for one in noticed for unit in _decided(*one)]
         results = await write.append(units) if units else []
         held = sum(isinstance(result, Appended) for result in results)
         kept += held
@@ -165,10 +180,20 @@ async def _keep(
             return kept
 
 
-def _decided(job: Job, command: JobCommand) -> Iterator[tuple[Append, Change[JobState]]]:
+def _because_of(causes: Sequence[Cause]) -> Context:
+    """Return who acts when the last of these has happened."""
+    if not causes:
+        return SYSTEM
+    cause = max(causes, key=attrgetter("position"))
+    return Context(correlation_id=cause.correlation_id, causation_id=cause.event_id)
+
+
+def _decided(
+    job: Job, command: JobCommand, context: Context
+) -> Iterator[tuple[Append, Change[JobState]]]:
     """Decide by the row. One that the rules refuse must not hold up the others."""
     try:
-        unit = decided(JOB, job.state, job.version, job.job_id, command, SYSTEM)
+        unit = decided(JOB, job.state, job.version, job.job_id, command, context)
     except CommandRejected as error:
         _log.warning("upkeep_refused", stream_id=str(job.job_id), detail=error.detail)
         return

@@ -33,6 +33,7 @@ async def list_artifacts(call: Call[None, ArtifactQuery]) -> Response:
     """List what one attempt left, by path: the latest that left anything, at first."""
     job = await visible_job(call)
     found = await artifacts.list_of(call.services.pool, job.job_id, call.query.attempt)
+    call.services.accesses.note_read("artifacts", call, job.job_id, job.submitted.user_id)
     return json_answer({"artifacts": [render(artifact) for artifact in found]})
 
 
@@ -51,6 +52,7 @@ async def download(call: Call[None, ArtifactQuery]) -> Response:
         found = await artifacts.get(call.services.pool, job.job_id, path, call.query.attempt)
     if found is None:
         raise not_found(kind="artifact")
+    call.services.accesses.note_read("artifacts", call, job.job_id, job.submitted.user_id)
     return await _sent(call, found)
 
 

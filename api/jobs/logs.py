@@ -50,6 +50,7 @@ class LogQuery(RequestModel):
 async def logs(call: Call[None, LogQuery]) -> Response:
     """Answer with the log in the form that Accept asks for."""
     job = await visible_job(call)
+    call.services.accesses.note_read("log", call, job.job_id, job.submitted.user_id)
     accepted = call.request.headers.get("accept", "")
     if "text/event-stream" in accepted:
         return follow(call, job)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
@@ -26,6 +26,7 @@ from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.domain.job import retry_request
 from reactorcide.eventstore.handle import TransactionDoor
 from reactorcide.projections import idempotency, job_rows
+from reactorcide.projections.causes import ends_of
 from reactorcide.projections.jobs import Job
 
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
@@ -96,6 +97,8 @@ async def submit_batch(call: Call[BatchRequest, None]) -> Response:
 async def retry(call: Call[None, None]) -> Response:
     """Submit an ended job once more, as a new one."""
     old = await commandable_job(call)
+    ends = await ends_of(call.services.pool, [old.job_id])
+    call = replace(call, context=replace(call.context, causation_id=ends[old.job_id].event_id))
     submission = Submission(retry_request(old.state, old.job_id))
     if submission.submitted.unique_key is None:
         services = call.services

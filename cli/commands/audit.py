@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 from uuid import UUID
 
 import click
@@ -24,6 +25,9 @@ COLUMNS: Final = (
     "request_id",
 )
 
+TREE_COLUMNS: Final = ("type", "recorded_at", "stream_id", "actor", "request_id", "position")
+_DEEPEST: Final = 30
+
 
 @click.group()
 def audit() -> None:
@@ -36,6 +40,7 @@ audit.add_command(check_export)
 
 @audit.command("list")
 @filters
+@click.option("--job-id", metavar="ID", help="Reads of this job's log and artifacts only.")
 @click.option("--limit", type=click.IntRange(1, 200), help="[default: 50]")
 @click.option("--cursor", help="The last page's next_cursor.")
 @output_option
@@ -87,6 +92,33 @@ def _copy_tree(client: Client, directory: Path, sealed: Mapping[str, Any]) -> in
         raise Stop(exits.USAGE, f"can't write to {str(directory)!r}: {error.strerror}") from None
     except CutShortError as error:
         raise Stop(exits.UNAVAILABLE, f"the server's tree is incomplete: {error}") from None
+
+
+@audit.command()
+@click.argument("request_id")
+@click.option("--limit", type=click.IntRange(1, 200), help="Beginnings of one page [default: 50]")
+@click.option("--cursor", help="The last page's next_cursor.")
+@output_option
+@client_command
+def tree(client: Client, request_id: str, output: str, **query: Any) -> None:
+    """Show what a request did, and below it what followed (auditor, admin)."""
+    envelope = client.get(f"/audit/requests/{quote(request_id, safe='')}", query)
+    if output == "table":
+        shown = {"events": [_in_tree(event) for event in envelope["events"]]}
+        show_list(output, shown, "events", TREE_COLUMNS)
+    else:
+        show_list(output, envelope, "events", TREE_COLUMNS)
+    if not envelope["events"]:
+        note(f"no event carries the request id {request_id}")
+    if envelope["is_cut"]:
+        note("more follows from these than is shown; ask for fewer with --limit")
+    if envelope["next_cursor"]:
+        note(f"there is more: --cursor {envelope['next_cursor']}")
+
+
+def _in_tree(event: Mapping[str, Any]) -> dict[str, Any]:
+    indent = "  " * min(event["depth"], _DEEPEST)
+    return {**_shown(event), "type": indent + event["type"]}
 
 
 def _shown(event: Mapping[str, Any]) -> dict[str, Any]:

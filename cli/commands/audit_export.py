@@ -15,10 +15,12 @@ from reactorcide.cli.output import note, show_record
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FILTERS: Final = (
-    click.option("--actor", metavar="ID|system", help="By this user, worker or token only."),
+    click.option(
+        "--actor", metavar="ID|system|anonymous", help="By this user, worker or token only."
+    ),
     click.option("--type", metavar="NAME", help="Of this type only, as in token.revoked."),
     click.option("--stream-id", metavar="ID", help="Of this job, token, user or worker only."),
-    click.option("--stream-type", metavar="KIND", help="Of jobs, tokens, users or workers only."),
+    click.option("--stream-type", metavar="KIND", help="As in job, token, user, worker or access."),
     click.option("--ip", metavar="ADDRESS", help="From this address only."),
     click.option("--request-id", metavar="ID", help="By this request only."),
     click.option("--outcome", metavar="WORD", help="success, denied or refused."),

@@ -18,7 +18,9 @@ E = TypeVar("E", bound=Event)
 class Decider(Generic[S, C, E]):
     """The rules of one kind of stream."""
 
-    stream_type: Literal["job", "token", "user", "worker", "redaction", "archive", "projection"]
+    stream_type: Literal[
+        "job", "token", "user", "worker", "redaction", "archive", "projection", "access"
+    ]
     initial: S
     """The state of a stream without events."""
     decide: Callable[[S, C], tuple[E, ...]]

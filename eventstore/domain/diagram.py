@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
-from reactorcide.eventstore.domain import job, projection, token, user, worker
+from reactorcide.eventstore.domain import access_report, job, projection, token, user, worker
 from reactorcide.eventstore.domain.events import Event
 
 St = TypeVar("St", bound=StrEnum)
@@ -49,13 +49,14 @@ def job_diagram() -> str:
 
 
 def all_diagrams() -> str:
-    """Return the five diagrams, each under a heading."""
+    """Return the diagrams of all streams, each under a heading."""
     drawn = {
         "Job": render(job.TRANSITIONS),
         "Token": render(token.TRANSITIONS),
         "User": render(user.TRANSITIONS),
         "Worker": render(worker.TRANSITIONS),
         "Projection": render(projection.TRANSITIONS),
+        "Access report": render(access_report.TRANSITIONS),
     }
     return "\n\n".join(f"## {name}\n\n{_fenced(diagram)}" for name, diagram in drawn.items())
 

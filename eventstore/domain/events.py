@@ -19,6 +19,8 @@ from pydantic_core import core_schema
 
 SourceType: TypeAlias = Literal["none", "git", "copy"]
 OnLostLease: TypeAlias = Literal["requeue", "fail"]
+DeniedReason: TypeAlias = Literal["no_token", "bad_header", "bad_token", "forbidden"]
+RefusedReason: TypeAlias = Literal["conflict", "precondition_failed", "precondition_required"]
 
 Json: TypeAlias = Annotated[
     JsonValue, GetPydanticSchema(lambda _type, _handler: core_schema.any_schema())
@@ -413,6 +415,69 @@ class ProjectionRebuilt(Event):
 
 ProjectionEvent: TypeAlias = ProjectionRebuilt
 
+
+# Access: what was asked for and not done, and what others read. Each event sums up a minute of one
+# API process, and is a stream of its own.
+
+
+class _Summary(Event):
+    """`count` requests of one caller, from `first_at` to `last_at`.
+
+    The envelope tells who and from where, and has the request id of the first; `operations` are
+    the first ten different ones.
+    """
+
+    count: int
+    first_at: datetime
+    last_at: datetime
+    operations: tuple[str, ...] = ()
+
+
+class _Unserved(_Summary):
+    """Requests that came to nothing.
+
+    `network`: the callers of this IPv6 network are taken together. `is_rest`: there were too many
+    callers to tell them apart, and these are all others.
+    """
+
+    network: str | None = None
+    is_rest: bool = False
+
+
+class AccessDenied(_Unserved):
+    """Requests were turned away for want of a token that holds, a role or a scope."""
+
+    wire_type: ClassVar[str] = "access.denied"
+
+    reason: DeniedReason
+
+
+class AccessRefused(_Unserved):
+    """Requests did not fit the state of things."""
+
+    wire_type: ClassVar[str] = "access.refused"
+
+    reason: RefusedReason
+
+
+class AccessLogRead(_Summary):
+    """Somebody else than its owner read a job's log."""
+
+    wire_type: ClassVar[str] = "access.log_read"
+
+    job_id: UUID
+
+
+class AccessArtifactRead(_Summary):
+    """Somebody else than its owner listed or read what a job left."""
+
+    wire_type: ClassVar[str] = "access.artifact_read"
+
+    job_id: UUID
+
+
+AccessEvent: TypeAlias = AccessDenied | AccessRefused | AccessLogRead | AccessArtifactRead
+
 AnyEvent: TypeAlias = (
     JobEvent
     | TokenEvent
@@ -421,4 +486,5 @@ AnyEvent: TypeAlias = (
     | RedactionEvent
     | ArchiveEvent
     | ProjectionEvent
+    | AccessEvent
 )

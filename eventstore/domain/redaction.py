@@ -15,6 +15,10 @@ from reactorcide.eventstore.domain.decider import Decider, fold
 from reactorcide.eventstore.domain.errors import IllegalTransition, NotLegal
 from reactorcide.eventstore.domain.events import (
     REDACTED,
+    AccessArtifactRead,
+    AccessDenied,
+    AccessLogRead,
+    AccessRefused,
     AnyEvent,
     Event,
     EventRedacted,
@@ -31,6 +35,7 @@ from reactorcide.eventstore.domain.events import (
     JobStarted,
     JobSubmitted,
     JobTimedOut,
+    ProjectionRebuilt,
     RedactionEvent,
     StreamsArchived,
     TokenIssued,
@@ -72,6 +77,11 @@ _STAYS: Final[Mapping[type[AnyEvent], str]] = {
     WorkerStopped: "",
     EventRedacted: "position remaining_hash",
     StreamsArchived: "object_key sha256 streams events first_position last_position",
+    ProjectionRebuilt: "name position rows digest events differed code_version",
+    AccessDenied: "count first_at last_at operations is_rest reason",
+    AccessRefused: "count first_at last_at operations is_rest reason",
+    AccessLogRead: "count first_at last_at operations job_id",
+    AccessArtifactRead: "count first_at last_at operations job_id",
 }
 
 STAYS: Final[Mapping[type[Event], frozenset[str]]] = MappingProxyType(

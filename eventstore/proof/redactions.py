@@ -7,8 +7,11 @@ more; its leaf still can. `event.redacted`, which comes later, has the hash of w
 import json
 from hashlib import sha256
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from reactorcide.eventstore.canonical import canonical_text
+from reactorcide.eventstore.codec import EVENT_TYPES
+from reactorcide.eventstore.domain import redaction
 from reactorcide.eventstore.leaves import SALT_BYTES, RawEvent
 from reactorcide.eventstore.proof.findings import Finding, Wrong, first
 
@@ -25,6 +28,8 @@ class _Seen(NamedTuple):
     stream_type: str
     stream_id: str
     remaining_hash: str
+    is_lawful: bool
+    """It tells no more than a redaction leaves."""
 
 
 class _Told(NamedTuple):
@@ -49,6 +54,7 @@ class Redactions:
             event.stream_type.decode(),
             event.stream_id.decode(),
             sha256(remains).hexdigest(),
+            _is_lawful(event, json.loads(remains)),
         )
 
     def note(self, event: RawEvent) -> None:
@@ -73,11 +79,21 @@ class Redactions:
             detail = f"the event.redacted at position {told.position} is about another position"
         elif told.remaining_hash != seen.remaining_hash:
             detail = f"what is left is not what the event.redacted at position {told.position} says"
+        elif not seen.is_lawful:
+            detail = "what is left is not what a redaction leaves"
         else:
             return None
         return Finding(
             Wrong.FORGED_REDACTION, seen.position, detail, seen.stream_type, seen.stream_id
         )
+
+
+def _is_lawful(event: RawEvent, data: dict[str, object]) -> bool:
+    """Whether a redaction would leave this; of a type that is not known here anything."""
+    event_type = EVENT_TYPES.get(event.type.decode())
+    if event_type is None:
+        return True
+    return redaction.remains(event_type, data, UUID(event.stream_id.decode())) == data
 
 
 def data_text(event: RawEvent) -> str:

@@ -13,7 +13,16 @@ from types import TracebackType
 from typing import IO, Any, Final, Self, TypeAlias
 
 from reactorcide.eventstore.codec import EVENT_TYPES
-from reactorcide.eventstore.domain import job_state, token, user, worker
+from reactorcide.eventstore.domain import (
+    access_report,
+    archive,
+    job_state,
+    projection,
+    redaction,
+    token,
+    user,
+    worker,
+)
 from reactorcide.eventstore.leaves import RawEvent
 from reactorcide.eventstore.proof.findings import Finding, Wrong, first
 
@@ -22,6 +31,10 @@ _TABLES: Final[Mapping[str, Mapping[Any, Mapping[Any, Any]]]] = {
     "token": token.TRANSITIONS,
     "user": user.TRANSITIONS,
     "worker": worker.TRANSITIONS,
+    "redaction": redaction.TRANSITIONS,
+    "archive": archive.TRANSITIONS,
+    "projection": projection.TRANSITIONS,
+    "access": access_report.TRANSITIONS,
 }
 _PARTS: Final = 64
 _IN_MEMORY: Final = 400_000

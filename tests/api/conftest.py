@@ -24,7 +24,13 @@ JOB: dict[str, Any] = {"name": "hello", "job_command": "echo hello"}
 @pytest.fixture
 def settings(database_uri: str) -> ApiSettings:
     """What the API of a test is told; tests may `replace` parts of it."""
-    return ApiSettings(database_uri=database_uri, secret_key=bytes(32), pool_size=5)
+    return ApiSettings(
+        database_uri=database_uri,
+        secret_key=bytes(32),
+        pool_size=5,
+        accesses_seconds=86_400,  # tests say when
+        trail_patience_seconds=30,
+    )
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from reactorcide.api.edge import RequestEdge
 from reactorcide.api.metrics import Metrics
+from reactorcide.api.services import Services
 from reactorcide.tests.api.conftest import JOB, Client
 
 PROBLEM = {"type", "title", "status", "detail", "instance", "error", "message", "request_id"}
@@ -191,14 +192,14 @@ async def test_answers_are_not_stored_and_not_guessed_at(user: Client) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_a_defect_is_500_and_tells_nothing() -> None:
+async def test_a_defect_is_500_and_tells_nothing(services: Services) -> None:
     """The answer names the request; only the log names the defect."""
 
     async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
         message = "secret detail"
         raise RuntimeError(message)
 
-    transport = httpx2.ASGITransport(RequestEdge(broken, Metrics()))
+    transport = httpx2.ASGITransport(RequestEdge(broken, Metrics(), services.accesses))
     async with Client(transport=transport, base_url="http://api") as client:
         found = problem(await client.get("/"), 500, "internal_error")
     assert "secret detail" not in str(found)

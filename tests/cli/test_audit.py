@@ -38,6 +38,35 @@ def test_the_trail_is_filtered_and_paged(stack: Program) -> None:
     assert {line[4] for line in columns} == {f"worker {by}"}
 
 
+def test_a_request_is_shown_with_what_followed(stack: Program) -> None:
+    """Below each other, indented; an id that nothing carries is told apart from nothing done."""
+    job_id = stack("submit", "--", "true").stdout.strip()
+    assert stack("logs", job_id, "--follow").returncode == 0
+    listed = stack.json("audit", "list", "--stream-id", job_id, "--type", "job.submitted")
+    request_id = listed["events"][0]["request_id"]
+    lines = stack("audit", "tree", request_id).stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [
+        "job.submitted",
+        "  job.queued",
+        "    job.claimed",
+        "      job.started",
+        "        job.completed",
+    ]
+    assert stack.json("audit", "tree", request_id)["events"][1]["depth"] == 1
+    nothing = stack("audit", "tree", "nobodys")
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert "no event carries the request id nobodys" in nothing.stderr
+
+
+def test_outcomes_and_reads_can_be_asked_for(stack: Program) -> None:
+    """What was denied or refused, and who read a job's log; another word is exit 2."""
+    job_id = stack("submit", "--", "true").stdout.strip()
+    for options in (("--outcome", "denied"), ("--outcome", "refused"), ("--job-id", job_id)):
+        assert stack.json("audit", "list", *options)["next_cursor"] is None
+    assert stack("audit", "list", "--outcome", "failure").returncode == 2
+    assert stack("audit", "list", "--actor", "anonymous").returncode == 0
+
+
 def test_a_typo_is_exit_2_and_told_the_nearest(stack: Program) -> None:
     """Nothing found would look as if nothing had happened."""
     done = stack("audit", "list", "--type", "job.complete")

@@ -13,7 +13,11 @@ import pytest
 
 from reactorcide.eventstore.database import Connection as AnyConnection
 from reactorcide.eventstore.database import Database, Pool
+from reactorcide.eventstore.domain.access_report import ACCESS, Report
+from reactorcide.eventstore.handle import decided
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.record import SYSTEM
+from reactorcide.eventstore.store import append
 from reactorcide.projections import audit_events, checkpoints
 from reactorcide.projections.audit_events import SQL, SUBSCRIPTION, AuditFilter
 from reactorcide.projections.rebuild import Rebuilt, rebuild
@@ -21,6 +25,7 @@ from reactorcide.projections.refilling import verify
 from reactorcide.projections.subscription import advance
 from reactorcide.projections.table import Difference
 from reactorcide.tests.conftest import Connection
+from reactorcide.tests.eventstore.domain.samples import ARTIFACT_READ, DENIED, LOG_READ, REFUSED
 from reactorcide.tests.eventstore.waiting import until
 from reactorcide.tests.projections.journal import Journal
 
@@ -35,7 +40,7 @@ FIRST_TWO: Final = "SELECT position FROM audit_events ORDER BY position LIMIT 2"
 MANY: Final = """
 INSERT INTO audit_events
 SELECT n, t, t, false, 'job.queued', 'job', uuid(md5(n::text)::uuid), 'user', uuid(md5('a')::uuid),
-    NULL, '10.0.0.1', n::text, NULL, NULL, gen_random_uuid(), 'success'
+    NULL, '10.0.0.1', n::text, NULL, NULL, gen_random_uuid(), 'success', NULL
 FROM generate_series(1, 20000) AS n
 CROSS JOIN LATERAL (SELECT now() + n * interval '1 ms' AS t) AS moment"""
 
@@ -90,6 +95,8 @@ QUESTIONS: Final = (
     (12, "success", "pkey"),
     (13, BEGAN, "pkey"),
     (14, BEGAN, "pkey"),
+    (15, UUID(int=1), "job"),
+    (4, "anonymous", "anonymous"),
 )
 """The number of a parameter, what it is, and the index that answers it."""
 
@@ -99,7 +106,7 @@ async def test_each_question_walks_an_index_in_order(connection: Connection, poo
     await connection.execute(MANY)
     await connection.execute("ANALYZE audit_events")
     for number, value, index in QUESTIONS:
-        arguments: list[Any] = [2**63 - 1, 51, 0, *[None] * 11]
+        arguments: list[Any] = [2**63 - 1, 51, 0, *[None] * 12]
         arguments[number - 1] = value
         async with pool.acquire() as reader, reader.transaction():
             await reader.execute("SET LOCAL plan_cache_mode = force_custom_plan")
@@ -109,6 +116,42 @@ async def test_each_question_walks_an_index_in_order(connection: Connection, poo
         assert "Seq Scan" not in plan
         assert not re.search(r"Sort +\(", plan), plan
         assert "using events_pkey on events e" in plan
+
+
+APART: Final = """
+UPDATE audit_events SET stream_type = 'access', type = 'access.denied', outcome = 'denied'
+WHERE position % 200 = 0"""
+
+
+@pytest.mark.parametrize(
+    ("values", "index"),
+    [
+        ({10: ip_address("10.0.0.1"), 12: "denied"}, "unserved_ip|outcome"),
+        (
+            {5: UUID("0cc175b9-c0f1-b6a8-31c3-99e269772661"), 12: "denied"},
+            "unserved_actor|outcome|actor_apart",
+        ),
+        (
+            {5: UUID("0cc175b9-c0f1-b6a8-31c3-99e269772661"), 7: "access.denied", 9: "access"},
+            "actor_apart|type",
+        ),
+    ],
+)
+async def test_two_questions_at_once_walk_a_small_index(
+    connection: Connection, pool: Pool, values: dict[int, Any], index: str
+) -> None:
+    """Where the one alone is true of nearly every event."""
+    await connection.execute(MANY)
+    await connection.execute(APART)
+    await connection.execute("ANALYZE audit_events")
+    arguments: list[Any] = [2**63 - 1, 51, 0, *[None] * 12]
+    for number, value in values.items():
+        arguments[number - 1] = value
+    async with pool.acquire() as reader, reader.transaction():
+        await reader.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        rows = await reader.fetch("EXPLAIN " + SQL["page"], *arguments)
+    plan = "\n".join(row[0] for row in rows)
+    assert re.search(rf"using audit_events_(?:{index}) on audit_events a\b", plan), plan
 
 
 async def _filled(connection: Connection, session: AnyConnection) -> None:
@@ -180,3 +223,26 @@ async def _rebuilt(database: Database) -> Rebuilt:
 async def _is_filled(connection: Connection) -> bool:
     found: bool | None = await connection.fetchval("SELECT has_indexes FROM rebuilds")
     return bool(found)
+
+
+async def test_outcomes_and_reads_are_columns_of_the_fold(
+    database: Database, connection: Connection
+) -> None:
+    """Verified and rebuilt like the others; the type alone says the outcome."""
+    for event in (DENIED, REFUSED, LOG_READ, ARTIFACT_READ):
+        unit = decided(ACCESS, ACCESS.initial, 0, new_id(), Report(event), SYSTEM)
+        assert unit is not None
+        await append(connection, [unit[0]])
+    async with checkpoints.session(database) as session:
+        assert await checkpoints.take(session, SUBSCRIPTION.name)
+        while (await advance(session, SUBSCRIPTION, 4)).is_behind:
+            pass
+    rows = await connection.fetch("SELECT outcome, job_id FROM audit_events ORDER BY position")
+    assert [tuple(row) for row in rows] == [
+        ("denied", None),
+        ("refused", None),
+        ("success", LOG_READ.job_id),
+        ("success", ARTIFACT_READ.job_id),
+    ]
+    assert (await verify(database, SUBSCRIPTION)).differences == ()
+    assert not (await _rebuilt(database)).differed

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from reactorcide.eventstore.codec import Encoded, decode, encode
-from reactorcide.eventstore.domain import job, projection, token, user, worker
+from reactorcide.eventstore.domain import access_report, job, projection, token, user, worker
 from reactorcide.eventstore.domain.decider import fold
 from reactorcide.eventstore.domain.errors import CommandRejected, NotLeaseHolder, NotLegal
 from reactorcide.eventstore.domain.events import (
@@ -49,6 +49,7 @@ _TABLES: Final[dict[str, Any]] = {
     "user": user.TRANSITIONS,
     "worker": worker.TRANSITIONS,
     "projection": projection.TRANSITIONS,
+    "access": access_report.TRANSITIONS,
 }
 
 _ENDS: Final = {
@@ -57,6 +58,7 @@ _ENDS: Final = {
     "user": {"inactive"},
     "worker": {"stopped"},
     "projection": set(),
+    "access": {"recorded"},
 }
 
 

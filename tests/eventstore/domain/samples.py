@@ -5,6 +5,10 @@ from typing import Final
 from uuid import UUID
 
 from reactorcide.eventstore.domain.events import (
+    AccessArtifactRead,
+    AccessDenied,
+    AccessLogRead,
+    AccessRefused,
     AnyEvent,
     EventRedacted,
     JobCancelled,
@@ -72,6 +76,10 @@ REBUILT: Final = ProjectionRebuilt(
     differed=False,
     code_version="0.1.0+0123456789ab",
 )
+DENIED: Final = AccessDenied(count=3, first_at=NOW, last_at=LATER, reason="bad_token")
+REFUSED: Final = AccessRefused(count=1, first_at=NOW, last_at=NOW, reason="conflict")
+LOG_READ: Final = AccessLogRead(count=1, first_at=NOW, last_at=NOW, job_id=UUID(int=8))
+ARTIFACT_READ: Final = AccessArtifactRead(count=1, first_at=NOW, last_at=NOW, job_id=UUID(int=8))
 
 EVENTS: Final[tuple[AnyEvent, ...]] = (
     SUBMITTED,
@@ -106,6 +114,10 @@ EVENTS: Final[tuple[AnyEvent, ...]] = (
         last_position=5,
     ),
     REBUILT,
+    DENIED,
+    REFUSED,
+    LOG_READ,
+    ARTIFACT_READ,
 )
 
 _QUEUED_SO: Final = (SUBMITTED, QUEUED)

@@ -15,9 +15,16 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from reactorcide.eventstore.domain.access import ROLES
+from reactorcide.eventstore.domain.access_report import (
+    ACCESS,
+    Report,
+    ReportCommand,
+    ReportState,
+)
 from reactorcide.eventstore.domain.decider import Decider, fold
 from reactorcide.eventstore.domain.errors import CommandRejected, IllegalTransition
 from reactorcide.eventstore.domain.events import (
+    AccessEvent,
     Event,
     JobEvent,
     JobSubmitted,
@@ -78,13 +85,17 @@ from reactorcide.eventstore.domain.worker import (
     WorkerState,
 )
 from reactorcide.tests.eventstore.domain.samples import (
+    ARTIFACT_READ,
+    DENIED,
     DEPENDENCY,
     ISSUED,
+    LOG_READ,
     NOW,
     OTHER_DEPENDENCY,
     OTHER_WORKER_ID,
     OWNER,
     REBUILT,
+    REFUSED,
     WORKER_ID,
     WORKER_REGISTERED,
 )
@@ -294,7 +305,7 @@ def job_histories(
     return histories(decider, job_command)
 
 
-# Tokens, users, workers
+# Tokens, users, workers, access reports
 
 _token_commands: Final[st.SearchStrategy[TokenCommand]] = st.one_of(
     st.builds(
@@ -346,6 +357,11 @@ def projection_histories() -> st.SearchStrategy[
     return histories(PROJECTION, lambda draw, _state, _now: draw(_projection_commands))
 
 
+_reports: Final[st.SearchStrategy[ReportCommand]] = st.builds(
+    Report, st.sampled_from((DENIED, REFUSED, LOG_READ, ARTIFACT_READ))
+)
+
+
 def token_histories() -> st.SearchStrategy[History[TokenState, TokenCommand, TokenEvent]]:
     """Histories of one token."""
     return histories(TOKEN, lambda draw, _state, _now: draw(_token_commands))
@@ -359,3 +375,8 @@ def user_histories() -> st.SearchStrategy[History[UserState, UserCommand, UserEv
 def worker_histories() -> st.SearchStrategy[History[WorkerState, WorkerCommand, WorkerEvent]]:
     """Histories of one worker."""
     return histories(WORKER, lambda draw, _state, _now: draw(_worker_commands))
+
+
+def access_histories() -> st.SearchStrategy[History[ReportState, ReportCommand, AccessEvent]]:
+    """Histories of one access report."""
+    return histories(ACCESS, lambda draw, _state, _now: draw(_reports))

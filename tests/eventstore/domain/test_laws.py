@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from reactorcide.tests.eventstore.domain.laws import JOB_LAWS, LAWS, JobHistory
 from reactorcide.tests.eventstore.domain.strategies import (
     History,
+    access_histories,
     job_histories,
     projection_histories,
     token_histories,
@@ -55,5 +56,13 @@ def test_workers_keep_the_laws(history: History[Any, Any, Any]) -> None:
 @given(projection_histories())
 def test_projections_keep_the_laws(history: History[Any, Any, Any]) -> None:
     """Whatever is done to a table, in whatever order."""
+    for law in LAWS:
+        law(history)
+
+
+@settings(deadline=None)
+@given(access_histories())
+def test_access_reports_keep_the_laws(history: History[Any, Any, Any]) -> None:
+    """Whatever is reported, in whatever order."""
     for law in LAWS:
         law(history)

@@ -4,10 +4,20 @@ from typing import get_args
 
 import pytest
 
-from reactorcide.eventstore.domain import archive, job, projection, redaction, token, user, worker
+from reactorcide.eventstore.domain import (
+    access_report,
+    archive,
+    job,
+    projection,
+    redaction,
+    token,
+    user,
+    worker,
+)
 from reactorcide.eventstore.domain.decider import fold
 from reactorcide.eventstore.domain.errors import IllegalTransition
 from reactorcide.eventstore.domain.events import (
+    AccessEvent,
     AnyEvent,
     ArchiveEvent,
     Event,
@@ -37,6 +47,7 @@ def test_there_is_a_sample_of_every_event() -> None:
         (RedactionEvent, redaction.TRANSITIONS),
         (ArchiveEvent, archive.TRANSITIONS),
         (ProjectionEvent, projection.TRANSITIONS),
+        (AccessEvent, access_report.TRANSITIONS),
     ],
 )
 def test_every_event_is_legal_somewhere(
@@ -57,6 +68,7 @@ def test_every_event_is_legal_somewhere(
         (redaction.RedactionStatus, redaction.TRANSITIONS),
         (archive.ArchiveStatus, archive.TRANSITIONS),
         (projection.ProjectionStatus, projection.TRANSITIONS),
+        (access_report.ReportStatus, access_report.TRANSITIONS),
     ],
 )
 def test_every_status_has_its_row(
