@@ -11,9 +11,9 @@ It knows no table and runs no query of anybody's.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 
@@ -251,19 +251,24 @@ class _Pool(_AnyPool):
 
     __slots__ = ()
 
-    async def release(
-        self,
-        connection: PoolConnection,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109  as the driver has it
-    ) -> None:
+    def release(
+        self, connection: PoolConnection, *, timeout: float | None = None
+    ) -> Coroutine[Any, Any, None]:
         """Take a connection back; one that does not end what was given up is closed.
 
         So are those that nobody uses: who comes next should not wait for them in vain as well.
         It raises nothing, so that the reason why the work ended is told on.
         """
+        # To ask costs nothing; a deadline for each return of a connection costs a tenth of a read.
+        session = connection._con  # type: ignore[attr-defined]  # noqa: SLF001  nobody else says it
+        protocol = session._protocol if session is not None else None  # noqa: SLF001  as above
+        if protocol is None or not protocol._is_cancelling():  # noqa: SLF001  as above
+            return super().release(connection, timeout=timeout)
+        return self._part_with(connection)
+
+    async def _part_with(self, connection: PoolConnection) -> None:
         try:
-            await super().release(connection, timeout=timeout or _BACK_SECONDS)
+            await super().release(connection, timeout=_BACK_SECONDS)
         except TimeoutError:
             for holder in self._holders:  # type: ignore[attr-defined]  # the stubs have none
                 if holder.is_idle():
