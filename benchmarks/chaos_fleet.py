@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -19,6 +20,7 @@ from reactorcide.benchmarks.servers import command, environment
 from reactorcide.cli import exits
 from reactorcide.cli.embedded import SETTINGS, EmbeddedPostgres
 from reactorcide.cli.postmaster import running_postmaster
+from reactorcide.worker.supervisor import kinship
 
 _END_SECONDS: Final = 60.0
 _TEND_SECONDS: Final = 0.3
@@ -72,6 +74,11 @@ class Fleet:
         settings = {**SETTINGS, "max_connections": "300"}
         self._server = EmbeddedPostgres(self.home / "server", None, settings)
         self.uri = self._server.start()
+
+    def log_of(self, number: int) -> str:
+        """Return the end of what a worker said."""
+        log = (self.home / f"worker-{number}" / "log").read_bytes()
+        return log[-2000:].decode(errors="replace")
 
     @property
     def has_struck(self) -> bool:
@@ -141,15 +148,31 @@ class Fleet:
         worker = self._workers[dice.randrange(self.plan.workers)]
         if worker is None or worker.poll() is not None or worker.pid in self._stopped:
             return
-        self.stops += 1
-        self.felled.add(worker.pid)
-        self._stopped.add(worker.pid)
-        os.kill(worker.pid, signal.SIGSTOP)
-        try:
+        async with self.stopped(worker.pid):
             await asyncio.sleep(2 * self.plan.lease)
+
+    @asynccontextmanager
+    async def stopped(self, pid: int) -> AsyncIterator[None]:
+        """Stop a worker with SIGSTOP for the length of the block."""
+        self.stops += 1
+        self.felled.add(pid)
+        self._stopped.add(pid)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
         finally:
-            os.kill(worker.pid, signal.SIGCONT)
-            self._stopped.discard(worker.pid)
+            os.kill(pid, signal.SIGCONT)
+            self._stopped.discard(pid)
+
+    def kill(self, pid: int, *, family: bool) -> None:
+        """Kill a worker with -9; `family`: its supervisor and its commands at the same moment."""
+        worker = next(one for one in self._workers if one is not None and one.pid == pid)
+        doomed = kinship.descendants([pid]) if family else {pid}
+        self.kills += 1
+        self.felled.add(pid)
+        kinship.send(doomed, signal.SIGKILL)
+        worker.wait()
+        self._workers[self._workers.index(worker)] = None
 
     def restart_server(self) -> None:
         """Stop the server as `pg_ctl stop -m immediate` does, and start it again."""
