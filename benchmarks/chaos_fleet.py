@@ -81,6 +81,11 @@ class Fleet:
         return log[-2000:].decode(errors="replace")
 
     @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that were started last."""
+        return [worker.pid for worker in self._workers if worker is not None]
+
+    @property
     def has_struck(self) -> bool:
         """Whether everything of the plan has happened at least once."""
         plan = self.plan

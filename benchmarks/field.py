@@ -19,8 +19,12 @@ from reactorcide.benchmarks.chaos_audit import Audit, Run, audit, read_runs
 from reactorcide.benchmarks.chaos_fleet import Fleet
 from reactorcide.eventstore import store
 from reactorcide.eventstore.database import Database, Pool
+from reactorcide.eventstore.domain.job import JOB, CancelJob
+from reactorcide.eventstore.handle import TransactionDoor, handle
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.record import SYSTEM
 from reactorcide.migrations.runner import migrate_up
+from reactorcide.projections import job_rows
 
 PATIENCE_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.05
@@ -28,7 +32,7 @@ _HELD: Final = """
 SELECT w.pid, j.attempt FROM jobs AS j JOIN workers AS w USING (worker_id)
 WHERE j.job_id = $1 AND j.status = 'running'"""
 _STATUS: Final = "SELECT status FROM jobs WHERE job_id = $1"
-_READY: Final = "SELECT count(*) FROM workers WHERE status = 'active'"
+_READY: Final = "SELECT pid FROM workers"
 _LAST_CHUNK: Final = "SELECT max(seq) FROM log_chunks WHERE job_id = $1 AND attempt = $2"
 _COMMAND: Final = """\
 say() { read -r at idle < /proc/uptime; \
@@ -75,13 +79,19 @@ class Field:
         while await self.pool.fetchval(_STATUS, job_id) != "completed":  # noqa: ASYNC110  a measure
             await asyncio.sleep(_LOOK_SECONDS)
 
+    async def kill(self, job_id: UUID) -> None:
+        """Have a job ended at once."""
+        async with self.pool.acquire() as connection:
+            door = TransactionDoor(connection, job_rows.rows)
+            await handle(connection, door, JOB, job_id, CancelJob(0), SYSTEM)
+
     async def last_chunk(self, job_id: UUID, attempt: int) -> int:
         """Return the number of the last piece of an attempt's log."""
         return await self.pool.fetchval(_LAST_CHUNK, job_id, attempt) or 0
 
-    async def ready(self, workers: int) -> None:
-        """Wait until so many workers say that they are there."""
-        while await self.pool.fetchval(_READY) < workers:  # noqa: ASYNC110  as above
+    async def ready(self) -> None:
+        """Wait until all workers say that they are there."""
+        while set(self.fleet.pids) - {row[0] for row in await self.pool.fetch(_READY)}:  # noqa: ASYNC110  as above
             await asyncio.sleep(_LOOK_SECONDS)
 
     def runs(self, job_id: UUID | None = None) -> list[Run]:
@@ -111,7 +121,7 @@ async def field(fleet: Fleet) -> AsyncIterator[Field]:
         ):
             opened = Field(fleet, pool, submitter, evidence)
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await opened.ready(fleet.plan.workers)
+                await opened.ready()
             yield opened
     finally:
         await asyncio.to_thread(fleet.end)
