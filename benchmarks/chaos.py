@@ -124,11 +124,17 @@ class Monitor:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def drained(self) -> float | None:
-        """Wait until all jobs have ended; return how many seconds that took, None: too long."""
-        began = time.monotonic()
-        while time.monotonic() - began < _PATIENCE_SECONDS:
+        """Wait until all jobs have ended; return how many seconds that took.
+
+        None: for too long none of them ended.
+        """
+        began = ended_at = time.monotonic()
+        least = self.left
+        while time.monotonic() - ended_at < _PATIENCE_SECONDS:
             if await self.look() == 0:
                 return time.monotonic() - began
+            if self.left < least:
+                least, ended_at = self.left, time.monotonic()
             await asyncio.sleep(0.1)
         return None
 

@@ -58,11 +58,13 @@ async def kill_many(place: Field, deaths: int) -> dict[str, Any]:
     died: list[Death] = []
     family = False
     while len(died) < deaths:
+        if died:
+            place.fleet.start_workers()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await place.ready()
         async with asyncio.timeout(PATIENCE_SECONDS):
             died += await kill_some(place, min(_AT_ONCE, deaths - len(died)), family=family)
-            tell(f"{len(died)} of {deaths}")
-            place.fleet.start_workers()
-            await place.ready()
+        tell(f"{len(died)} of {deaths}")
         family = not family
     job_ids = [job_id for death in died for job_id in death.job_ids]
     found = await place.audit(job_ids)
