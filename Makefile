@@ -10,7 +10,7 @@ SOURCES := eventstore projections api worker cli migrations tests benchmarks
 WORKERS := 2
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast s3-test tlog-test lint format canaries tamper bench bench-peers chaos cuts rebuild-kills no-skip lock clean
+.PHONY: demo test test-fast s3-test tlog-test lint format canaries tamper bench bench-peers chaos cuts stops takeovers rebuild-kills no-skip lock clean
 
 demo: $(VENV)/.runtime ## start everything, run one job, show what happened, stop
 	@$(BIN)/reactorcide demo
@@ -59,7 +59,7 @@ bench-peers: $(VENV)/.runtime ## measure beside other queues, which it installs 
 	@$(BIN)/python -m reactorcide.benchmarks.peers
 
 chaos: $(VENV)/.runtime ## kill, stop and cut off workers and server under 10,000 commands; exit 1 if anything was lost
-	@$(BIN)/python -m reactorcide.benchmarks.chaos --jobs 10000 --workers 8 --slots 4
+	@$(BIN)/python -m reactorcide.benchmarks.chaos --jobs 10000 --workers 8 --slots 4 --drain-within 30
 
 cuts: $(VENV)/.runtime ## cut off the listeners 200 times amid bursts; exit 1 if anything was missed
 	@$(BIN)/python -m reactorcide.benchmarks.cuts --cuts 200
@@ -69,6 +69,12 @@ rebuild-kills: $(VENV)/.runtime ## kill rebuilds 20 times at random points while
 
 no-skip: $(VENV)/.dev ## 16 writers and 3 readers of the log, with every kind of end: 0 missed, repeated, inverted
 	REACTORCIDE_NO_SKIP=1 $(BIN)/pytest -q -s tests/eventstore/test_no_skip.py
+
+stops: $(VENV)/.runtime ## stop workers 50 times for two to five leases; exit 1 if anything late was taken
+	@$(BIN)/python -m reactorcide.benchmarks.stops --stops 50
+
+takeovers: $(VENV)/.runtime ## kill 30 workers; exit 1 if a job of theirs runs again later than 20 s
+	@$(BIN)/python -m reactorcide.benchmarks.takeovers --deaths 30
 
 # Nothing of this machine's settings gets into a lock: no configuration file, no UV_ variable.
 COMPILE = env -u UV_FIND_LINKS -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL -u UV_INDEX_URL \

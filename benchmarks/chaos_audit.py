@@ -34,14 +34,14 @@ _OF_ATTEMPTS: Final = (JobStarted, JobCompleted, *_AGAIN, *_BY_POLICY)
 
 
 class Run(NamedTuple):
-    """One process of an attempt's command, by its own account. Times in ns."""
+    """One process of an attempt's command, by its own account. Times in s of the boot clock."""
 
     job_id: UUID
     attempt: int
     pid: int
     worker_id: UUID
-    began: int
-    last: int
+    began: float
+    last: float
     """When it was last known to live."""
     is_whole: bool
     """It came to its end."""
@@ -78,7 +78,7 @@ def read_runs(lines: Iterable[str]) -> list[Run]:
         if len(words) != 6 or not line.endswith("\n"):  # noqa: PLR2004  torn by the end of a disk
             continue
         kind, job_id, attempt, pid, at, worker_id = words
-        key, time = (job_id, attempt, pid), int(at)
+        key, time = (job_id, attempt, pid), float(at)
         known = runs.get(key) or Run(
             UUID(job_id), int(attempt), int(pid), UUID(worker_id), time, time, is_whole=False
         )

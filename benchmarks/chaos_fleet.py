@@ -9,15 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Final
 
 from reactorcide.benchmarks.servers import command, environment
+from reactorcide.cli import exits
 from reactorcide.cli.embedded import SETTINGS, EmbeddedPostgres
 from reactorcide.cli.postmaster import running_postmaster
+from reactorcide.worker.supervisor import kinship
 
 _END_SECONDS: Final = 60.0
 _TEND_SECONDS: Final = 0.3
@@ -37,6 +40,7 @@ class Plan:
     restart_every: float
     stop_every: float
     seed: int
+    command_seconds: float = 0.3
 
 
 def tell(text: str) -> None:
@@ -55,6 +59,10 @@ class Fleet:
     kills: int = 0
     restarts: int = 0
     stops: int = 0
+    bad_exits: int = 0
+    """Workers that ended otherwise than they should: see `_note_end`."""
+    seconds: float = 0
+    """How long there were faults."""
     felled: set[int] = field(default_factory=set)
     """Process ids of workers that were killed or stopped."""
     _workers: list["subprocess.Popen[bytes] | None"] = field(default_factory=list)
@@ -67,12 +75,45 @@ class Fleet:
         self._server = EmbeddedPostgres(self.home / "server", None, settings)
         self.uri = self._server.start()
 
+    def log_of(self, number: int) -> str:
+        """Return the end of what a worker said."""
+        log = (self.home / f"worker-{number}" / "log").read_bytes()
+        return log[-2000:].decode(errors="replace")
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that were started last."""
+        return [worker.pid for worker in self._workers if worker is not None]
+
+    @property
+    def has_struck(self) -> bool:
+        """Whether everything of the plan has happened at least once."""
+        plan = self.plan
+        happened = (
+            (plan.kill_every, self.kills),
+            (plan.restart_every, self.restarts),
+            (plan.stop_every, self.stops),
+        )
+        return all(times for pace, times in happened if pace)
+
     def start_workers(self) -> None:
         """Start all workers; those that run are left alone."""
         self._workers = self._workers or [None] * self.plan.workers
         for number, worker in enumerate(self._workers):
             if worker is None or worker.poll() is not None:
+                self._note_end(number, {exits.UNAVAILABLE})
                 self._workers[number] = self._start_worker(number)
+
+    def _note_end(self, number: int, allowed: Collection[int]) -> None:
+        """Count a worker that ended by itself, or with another code than it may."""
+        worker = self._workers[number]
+        if worker is None or worker.returncode in allowed:
+            return
+        self.bad_exits += 1
+        tail = (
+            (self.home / f"worker-{number}" / "log").read_bytes()[-2000:].decode(errors="replace")
+        )
+        tell(f"worker {number} ended with {worker.returncode}; the end of its log: {tail}")
 
     async def tend(self) -> None:
         """Start again what ended by itself, as an init system would: its server was away."""
@@ -103,6 +144,8 @@ class Fleet:
             self.felled.add(worker.pid)
             worker.kill()
             worker.wait()
+        else:
+            self._note_end(number, {exits.UNAVAILABLE})
         self._workers[number] = self._start_worker(number)
 
     async def stop_worker(self, dice: Random) -> None:
@@ -110,15 +153,31 @@ class Fleet:
         worker = self._workers[dice.randrange(self.plan.workers)]
         if worker is None or worker.poll() is not None or worker.pid in self._stopped:
             return
-        self.stops += 1
-        self.felled.add(worker.pid)
-        self._stopped.add(worker.pid)
-        os.kill(worker.pid, signal.SIGSTOP)
-        try:
+        async with self.stopped(worker.pid):
             await asyncio.sleep(2 * self.plan.lease)
+
+    @asynccontextmanager
+    async def stopped(self, pid: int) -> AsyncIterator[None]:
+        """Stop a worker with SIGSTOP for the length of the block."""
+        self.stops += 1
+        self.felled.add(pid)
+        self._stopped.add(pid)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
         finally:
-            os.kill(worker.pid, signal.SIGCONT)
-            self._stopped.discard(worker.pid)
+            os.kill(pid, signal.SIGCONT)
+            self._stopped.discard(pid)
+
+    def kill(self, pid: int, *, family: bool) -> None:
+        """Kill a worker with -9; `family`: its supervisor and its commands at the same moment."""
+        worker = next(one for one in self._workers if one is not None and one.pid == pid)
+        doomed = kinship.descendants([pid]) if family else {pid}
+        self.kills += 1
+        self.felled.add(pid)
+        kinship.send(doomed, signal.SIGKILL)
+        worker.wait()
+        self._workers[self._workers.index(worker)] = None
 
     def restart_server(self) -> None:
         """Stop the server as `pg_ctl stop -m immediate` does, and start it again."""
@@ -131,16 +190,20 @@ class Fleet:
         self._server.start()
         self.restarts += 1
 
-    def end_workers(self) -> list[int]:
-        """Tell all workers to end; return their exit codes."""
-        workers = [worker for worker in self._workers if worker is not None]
+    def end_workers(self) -> None:
+        """Tell all workers to end, and look how they do; one that had ended was without server."""
+        running = [nth for nth, one in enumerate(self._workers) if one and one.poll() is None]
+        workers = [worker for nth in running if (worker := self._workers[nth])]
         for worker in workers:
             worker.terminate()
-        try:
-            return [worker.wait(_END_SECONDS) for worker in workers]
-        finally:
-            for worker in workers:
+        deadline = time.monotonic() + _END_SECONDS
+        for number, worker in zip(running, workers, strict=True):
+            try:
+                worker.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
                 worker.kill()
+                worker.wait()
+            self._note_end(number, {exits.DONE})
 
     def end(self) -> None:
         """End all that is left."""
@@ -153,11 +216,12 @@ class Fleet:
 
 
 async def rage(fleet: Fleet, dice: Random, is_over: Callable[[], bool]) -> None:
-    """Do what the plan says, by the clock, until it is over; nothing is stopped any more then."""
+    """Do what the plan says, by the clock, until it is over; what is stopped goes on then."""
     plan, began = fleet.plan, time.monotonic()
     paces = {"kill": plan.kill_every, "restart": plan.restart_every, "stop": plan.stop_every}
     due = {what: began + pace for what, pace in paces.items() if pace}
-    async with asyncio.TaskGroup() as stops:
+    stops: list[asyncio.Task[None]] = []
+    try:
         while due and not is_over() and time.monotonic() - began < plan.seconds:
             what = min(due, key=due.__getitem__)
             await asyncio.sleep(max(due[what] - time.monotonic(), 0))
@@ -168,4 +232,9 @@ async def rage(fleet: Fleet, dice: Random, is_over: Callable[[], bool]) -> None:
                 case "restart":
                     await asyncio.to_thread(fleet.restart_server)
                 case _:
-                    stops.create_task(fleet.stop_worker(dice))
+                    stops.append(asyncio.create_task(fleet.stop_worker(dice)))
+    finally:
+        for stop in stops:
+            stop.cancel()
+        await asyncio.gather(*stops, return_exceptions=True)
+        fleet.seconds = time.monotonic() - began

@@ -278,20 +278,33 @@ class _Lane:
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._database.connect_writer()
-            with database_errors():
-                await self._connection.prepare(_TYPES)
+            connection = await self._database.connect_writer()
+            try:
+                with database_errors():
+                    await connection.prepare(_TYPES)
+            except BaseException:
+                connection.terminate()
+                raise
+            self._connection = connection
         return self._connection
 
     async def append(self, appends: Sequence[Append], rows: Rows) -> list[AppendResult]:
         connection = await self.connect()
-        with database_errors():
-            return await store.append(connection, appends, rows)
+        try:
+            with database_errors():
+                return await store.append(connection, appends, rows)
+        except DatabaseUnavailable:  # perhaps nothing comes back on it any more
+            connection.terminate()
+            raise
 
     async def append_to_many(self, append: AppendToMany, rows: GuardedRows) -> AppendedToMany:
         connection = await self.connect()
-        with database_errors():
-            return await store.append_to_many(connection, append, rows)
+        try:
+            with database_errors():
+                return await store.append_to_many(connection, append, rows)
+        except DatabaseUnavailable:  # as above
+            connection.terminate()
+            raise
 
     async def disconnect(self) -> None:
         if self._connection is None:

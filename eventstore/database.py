@@ -11,9 +11,9 @@ It knows no table and runs no query of anybody's.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 
@@ -21,7 +21,13 @@ Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 )
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+PoolConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Reader: TypeAlias = "Connection | Pool"
+
+if TYPE_CHECKING:
+    _AnyPool = asyncpg.Pool[asyncpg.Record]
+else:
+    _AnyPool = asyncpg.Pool
 
 APP_ROLE: Final = "reactorcide_app"
 
@@ -40,7 +46,29 @@ READER: Final = {"enable_seqscan": "off", "enable_bitmapscan": "off", "jit": "of
 A plan that is made once must be right for the owner of ten jobs and for that of ten million.
 """
 
+READ_SECONDS: Final = 30.0
+"""A statement of a pool that has no answer by then has failed."""
+
+WRITE_SECONDS: Final = 15.0
+"""The same of a connection that appends."""
+
+_BACK_SECONDS: Final = 2.0
+"""Whether a statement that was given up is over must be known by then; else we hang up."""
+
 _CONNECT_SECONDS: Final = 10.0
+_CLOSE_SECONDS: Final = 5.0
+_IDLE_SECONDS: Final = 300.0
+_STATEMENTS: Final = 50_000
+"""After so many a pooled connection is made anew, and what its session has piled up goes."""
+
+# A program whose machine is gone leaves locks behind: the server is to notice before the
+# kernel's two hours. Nothing of it is set on a socket of the same machine.
+_GONE: Final = {
+    "idle_in_transaction_session_timeout": "30s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 
 # Whether this login may act as the role. From 16 on being a member is not enough to do so.
 _MAY_ACT_AS: Final = """
@@ -145,25 +173,37 @@ class Database:
         self._asking = asyncio.Lock()
 
     async def connect(
-        self, *, role: bool = True, **server_settings: str
+        self, *, role: bool = True, answer_seconds: float | None = None, **server_settings: str
     ) -> "asyncpg.Connection[asyncpg.Record]":
-        """Open a connection of the caller's own. Raises DatabaseUnavailable."""
+        """Open a connection of the caller's own. Raises DatabaseUnavailable.
+
+        `answer_seconds`: a statement fails with TimeoutError after so long; None: some work takes
+        its time. The connection is good for nothing then.
+        """
         acting_as = await self._acting_as() if role else {}
         with database_errors():
             return await asyncpg.connect(
                 self.uri,
                 timeout=_CONNECT_SECONDS,
+                command_timeout=answer_seconds,
                 server_settings={"application_name": "reactorcide", **acting_as, **server_settings},
             )
 
     async def connect_writer(self) -> "asyncpg.Connection[asyncpg.Record]":
         """Open a connection for appends (see WRITER). Raises DatabaseUnavailable."""
-        return await self.connect(role=True, **WRITER)
+        settings = {**_GONE, **WRITER}
+        return await self.connect(role=True, answer_seconds=WRITE_SECONDS, **settings)
 
     async def create_pool(
-        self, min_size: int = 1, max_size: int = 10, **server_settings: str
+        self,
+        min_size: int = 1,
+        max_size: int = 10,
+        answer_seconds: float | None = None,
+        **server_settings: str,
     ) -> Pool:
         """Open a pool for short reads (see READER). Raises DatabaseUnavailable.
+
+        A statement without an answer fails after `answer_seconds` (READ_SECONDS).
 
         `server_settings` are added to those of a reader. Connections come back without the
         driver's reset query, which costs a third of a short read: who changes a session's state
@@ -171,14 +211,21 @@ class Database:
         """
         acting_as = await self._acting_as()
         with database_errors():
-            return await asyncpg.create_pool(
+            return await _Pool(
                 self.uri,
                 min_size=min_size,
                 max_size=max_size,
+                max_queries=_STATEMENTS,
+                max_inactive_connection_lifetime=_IDLE_SECONDS,
                 reset=_leave_as_it_is,
+                loop=asyncio.get_running_loop(),
+                connection_class=asyncpg.Connection,
+                record_class=asyncpg.Record,
                 timeout=_CONNECT_SECONDS,
+                command_timeout=answer_seconds or READ_SECONDS,
                 server_settings={
                     "application_name": "reactorcide",
+                    **_GONE,
                     **READER,
                     **acting_as,
                     **server_settings,
@@ -197,6 +244,43 @@ class Database:
                         await connection.close()
                 self._role = {"role": APP_ROLE} if may else {}
         return self._role
+
+
+class _Pool(_AnyPool):
+    """A pool that does not wait long for connections on which nothing comes back."""
+
+    __slots__ = ()
+
+    def release(
+        self, connection: PoolConnection, *, timeout: float | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Take a connection back; one that does not end what was given up is closed.
+
+        So are those that nobody uses: who comes next should not wait for them in vain as well.
+        It raises nothing, so that the reason why the work ended is told on.
+        """
+        # To ask costs nothing; a deadline for each return of a connection costs a tenth of a read.
+        session = connection._con  # type: ignore[attr-defined]  # noqa: SLF001  nobody else says it
+        protocol = session._protocol if session is not None else None  # noqa: SLF001  as above
+        if protocol is None or not protocol._is_cancelling():  # noqa: SLF001  as above
+            return super().release(connection, timeout=timeout)
+        return self._part_with(connection)
+
+    async def _part_with(self, connection: PoolConnection) -> None:
+        try:
+            await super().release(connection, timeout=_BACK_SECONDS)
+        except TimeoutError:
+            for holder in self._holders:  # type: ignore[attr-defined]  # the stubs have none
+                if holder.is_idle():
+                    holder.terminate()
+
+    async def close(self) -> None:
+        """Close the connections, politely unless that takes long."""
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await super().close()
+        except TimeoutError:
+            self.terminate()
 
 
 async def _leave_as_it_is(_connection: Connection) -> None:

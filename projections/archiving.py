@@ -131,8 +131,9 @@ async def archive(
         connection = await database.connect(role=False, jit="off", timezone="UTC")
         try:
             # Neither may fold what the other deletes; what a killed one has folded is no use then.
-            await rebuild.hold(connection, "jobs")
-            await rebuild.abandon(connection, named("jobs"))
+            for tabled in (named("jobs"), audit_events.SUBSCRIPTION):
+                await rebuild.hold(connection, tabled.name)
+                await rebuild.abandon(connection, tabled)
             await _check_store(connection, objects)
             run = _Run(connection, objects, before, progress)
             await run.all()

@@ -21,6 +21,9 @@ FROM (
 ) AS reaching
 ORDER BY position
 
+-- name: held  the checkpoint, which nobody moves until the transaction ends
+SELECT position FROM checkpoints WHERE name = 'audit_events' FOR UPDATE
+
 -- name: digest  how many rows the table has up to $1, and the sum of their hashes
 SELECT count(*) AS rows, coalesce(sum(hash_record_extended(t, 0)), 0)::text AS digest
 FROM (SELECT * FROM audit_events WHERE position <= $1) AS t

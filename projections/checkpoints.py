@@ -25,6 +25,8 @@ _SESSION: Final = {
     "idle_in_transaction_session_timeout": "10s",
 }
 _CLOSE_SECONDS: Final = 2.0
+_ANSWER_SECONDS: Final = 60.0
+"""A slice of a projection is written sooner, or never."""
 
 # Advisory locks of two numbers: the first is ours alone.
 _TAKE: Final = "SELECT pg_try_advisory_lock(1380008020, hashtext($1))"
@@ -100,7 +102,7 @@ class Standing:
 @asynccontextmanager
 async def session(database: Database) -> AsyncIterator[Connection]:
     """Lend a connection to take a lock on. Raises DatabaseUnavailable."""
-    connection = await database.connect(role=True, **_SESSION)
+    connection = await database.connect(role=True, answer_seconds=_ANSWER_SECONDS, **_SESSION)
     try:
         yield connection
     finally:

@@ -124,9 +124,9 @@ async def hold(connection: Connection, name: str) -> None:
         raise RebuildUnderWay(name)
 
 
-async def abandon(connection: Connection, projection: Projection) -> None:
+async def abandon(connection: Connection, tabled: table.Tabled) -> None:
     """Leave nothing of a rebuild that was killed; by whoever holds the table (`hold`)."""
-    await _drop(connection, projection)
+    await _drop(connection, tabled)
 
 
 @asynccontextmanager

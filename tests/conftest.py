@@ -15,6 +15,7 @@ import pytest
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.tests.support.server import TestServer, new_session_folder
+from reactorcide.tests.support.silent_line import SilentLine, silent_line
 from reactorcide.tests.support.stores import BUCKET, s3_served, s3_server
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -68,6 +69,13 @@ def database_uri(server: TestServer) -> Iterator[str]:
     """A fresh database with the schema, gone after the test."""
     with server.new_database() as uri:
         yield uri
+
+
+@pytest.fixture
+async def line(database_uri: str) -> AsyncIterator[SilentLine]:
+    """A line to the test's database that the test can silence."""
+    async with silent_line(database_uri) as line:
+        yield line
 
 
 @pytest.fixture

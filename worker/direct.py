@@ -74,7 +74,8 @@ from reactorcide.worker.suggestions import Suggestions
 
 _APPEND_CONNECTIONS: Final = 3
 _READ_CONNECTIONS: Final = 4
-_CLOSE_SECONDS: Final = 5.0
+_READ_SECONDS: Final = 10.0
+"""A look without an answer is given up by then, to be tried again."""
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -289,15 +290,6 @@ class DirectCoordinator:
         self._clock_ahead = recorded_at - datetime.now(UTC)
 
 
-async def _close(pool: Pool) -> None:
-    """Close the pool, politely unless that takes long."""
-    try:
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await pool.close()
-    except TimeoutError:
-        pool.terminate()
-
-
 @asynccontextmanager
 async def open_coordinator(
     settings: WorkerSettings, database: Database, sealer: Sealer | None
@@ -309,9 +301,9 @@ async def open_coordinator(
     async with AsyncExitStack() as stack:
         # To plan a look for jobs takes longer than to look, and it comes to the same plan.
         pool = await database.create_pool(
-            1, _READ_CONNECTIONS, plan_cache_mode="force_generic_plan"
+            1, _READ_CONNECTIONS, _READ_SECONDS, plan_cache_mode="force_generic_plan"
         )
-        stack.push_async_callback(_close, pool)
+        stack.push_async_callback(pool.close)
         write = await stack.enter_async_context(
             Appender(database, job_rows.rows, _APPEND_CONNECTIONS, job_rows.kind_of)
         )

@@ -65,7 +65,8 @@ class LoopWatch:
     def _report(self, asked_at: float) -> None:
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001  the documented way
         who = _holder(frame)
-        _log.warning("event_loop_blocked", **who, stack=_innermost(frame))
+        # Not called `stack`: on a terminal that is taken for text, and this thread would end.
+        _log.warning("event_loop_blocked", **who, stands_at=_innermost(frame))
         del frame  # or all that its functions hold would live on
         self._turned.wait()
         seconds = round(time.monotonic() - asked_at, 3)

@@ -86,6 +86,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({**HANDLER, "code_dir": "/job/x"}, "/code_dir"),
     ({**HANDLER, "job_dir": "/job/x"}, "/job_dir"),
     ({**HANDLER, "runner_image": "debian"}, "/runner_image"),
+    ({**HANDLER, "secret_env_vars": ["TOKEN"]}, "/secret_env_vars"),
     ({**HANDLER, "job_env_vars": {"A": "1"}}, "/job_env_vars"),
     ({**HANDLER, "job_env_file": ".env"}, "/job_env_file"),
 ]

@@ -1,10 +1,7 @@
 """A ring wakes; a lost ring costs the time limit and nothing else."""
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
-from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,6 +10,7 @@ from reactorcide.eventstore.database import Database, DatabaseUnavailable
 from reactorcide.eventstore.doorbell import HALF_OPEN_SECONDS, TOPICS, Doorbell
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.waiting import until
+from reactorcide.tests.support.silent_line import SilentLine
 
 LONG = 10.0
 BRIEFLY = 0.03
@@ -157,57 +155,6 @@ async def test_a_ring_while_the_connection_is_gone_is_sent_when_it_is_back(
         await connection.execute("SELECT pg_terminate_backend($1)", first)
         doorbell.ring("jobs")
         assert await listener.wait(LONG)
-
-
-class SilentLine:
-    """A way to the server that can fall silent without anybody hanging up."""
-
-    def __init__(self, folder: Path, uri: str) -> None:
-        parts = urlsplit(uri)
-        (where,) = parse_qs(parts.query)["host"]
-        self.uri = urlunsplit(parts._replace(query=urlencode({"host": str(folder)})))
-        self._folder = folder
-        self._there = Path(where) / ".s.PGSQL.5432"
-        self._tasks: list[asyncio.Task[None]] = []
-        self._ends: list[asyncio.StreamWriter] = []
-
-    def fall_silent(self) -> None:
-        """Let the present connections carry nothing any more; new ones work."""
-        for task in self._tasks:
-            task.cancel()
-        self._tasks.clear()
-
-    def hang_up(self) -> None:
-        """End all connections."""
-        self.fall_silent()
-        for end in self._ends:
-            end.transport.abort()
-
-    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Connect a caller through."""
-        far_reader, far_writer = await asyncio.open_unix_connection(self._there)
-        self._ends += [writer, far_writer]
-        self._tasks += [
-            asyncio.create_task(self._carry(reader, far_writer)),
-            asyncio.create_task(self._carry(far_reader, writer)),
-        ]
-
-    @staticmethod
-    async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-
-@pytest.fixture
-async def line(database_uri: str) -> AsyncIterator[SilentLine]:
-    """A line that the test can silence."""
-    with tempfile.TemporaryDirectory() as folder:
-        line = SilentLine(Path(folder), database_uri)
-        async with await asyncio.start_unix_server(line.connect, Path(folder) / ".s.PGSQL.5432"):
-            yield line
-            line.hang_up()
 
 
 async def test_a_line_that_fell_silent_is_noticed_and_replaced(

@@ -41,7 +41,7 @@ from reactorcide.worker.worker import Worker
 
 OWNER: Final = new_id()
 SEALER: Final = Sealer(b"k" * 32)
-PATIENCE_SECONDS: Final = 15.0
+PATIENCE_SECONDS: Final = 30.0
 
 T = TypeVar("T")
 

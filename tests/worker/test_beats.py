@@ -107,7 +107,7 @@ async def test_a_beat_renews_what_is_held_when_it_begins(
     """It asks anew each time; what is not held is not in the answer."""
     job_id = await desk.submit()
     keys: list[AttemptKey] = []
-    async with beating(coordinator, 0.05, lambda: tuple(keys)) as (_, told):
+    async with beating(coordinator, 0.3, lambda: tuple(keys)) as (_, told):
         await told.next(is_answered)
         (claimed,) = (await coordinator.claim(1)).attempts
         before = await desk.pool.fetchval(LEASE, job_id)
@@ -249,9 +249,9 @@ async def test_a_held_loop_keeps_no_beat_back(desk: Desk, coordinator: DirectCoo
         asked.release()
         return (claimed.key,)
 
-    async with beating(coordinator, 0.05, keys) as (_, told):
+    async with beating(coordinator, 0.3, keys) as (_, told):
         before = await desk.pool.fetchval(LEASE, job_id)
-        for _ in range(5):
+        for _ in range(4):
             assert asked.acquire(timeout=PATIENCE_SECONDS)  # the loop stands still
         await asyncio.sleep(0)
         assert told.count >= 2

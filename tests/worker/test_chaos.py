@@ -102,10 +102,10 @@ def test_runs_at_the_same_time_are_seen(*, is_felled: bool) -> None:
 
 def test_lines_become_runs() -> None:
     """A torn last line is left out; what did not come to its end is not whole."""
-    lines = [f"{kind} {JOB} 1 9 {at} {ONE}\n" for kind, at in (("B", 5), ("T", 7), ("E", 8))]
+    lines = [f"{kind} {JOB} 1 9 {at} {ONE}\n" for kind, at in (("B", 5.01), ("T", 7), ("E", 8.5))]
     lines += [f"B {JOB} 2 11 9 {OTHER}\n", f"E {JOB} 2 1"]
     assert read_runs(lines) == [
-        Run(JOB, 1, 9, ONE, 5, 8, is_whole=True),
+        Run(JOB, 1, 9, ONE, 5.01, 8.5, is_whole=True),
         Run(JOB, 2, 11, OTHER, 9, 9, is_whole=False),
     ]
 

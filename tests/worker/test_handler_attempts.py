@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -226,7 +227,7 @@ async def test_a_handler_that_holds_the_event_loop_is_named(bench: Bench) -> Non
     for line in (blocked, free):
         assert line["handler"] == "test.blocking"
         assert (line["job_id"], line["attempt"]) == (str(claimed.key.job_id), 1)
-    assert any("handlers_at_work.py" in place for place in blocked["stack"])
+    assert any("handlers_at_work.py" in place for place in blocked["stands_at"])
     assert free["seconds"] >= 0.05
 
 
@@ -238,3 +239,20 @@ def _let_go_when_blocked(lines: list[EventDict]) -> Callable[..., EventDict]:
         raise structlog.DropEvent
 
     return keep
+
+
+async def test_a_held_event_loop_is_told_on_a_terminal_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The watch survives the way in which its lines are written there."""
+    structlog.reset_defaults()  # those of a terminal
+    with LoopWatch(0.05):
+        time.sleep(0.3)  # noqa: ASYNC251  it is to hold the loop
+
+        async def is_told() -> str | None:
+            said.append(capsys.readouterr().out)
+            return next((one for one in said if "event_loop_free_again" in one), None)
+
+        said: list[str] = []
+        await eventually(is_told)
+    assert "stands_at=" in "".join(said)

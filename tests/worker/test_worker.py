@@ -234,6 +234,25 @@ async def test_the_last_failed_attempt_fails_the_job(
         assert (await desk.names(job_id)).count("retry_scheduled") == 1
 
 
+async def test_a_job_that_is_cancelled_between_two_attempts_is_not_tried_again(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """At once, and for good: nothing runs that would have to be stopped."""
+    async with working(database, settings_for(tmp_path)):
+        job_id = await desk.submit("echo tried; exit 3", max_attempts=3, retry_backoff_seconds=3600)
+
+        async def waits() -> bool:
+            return "retry_scheduled" in await desk.names(job_id)
+
+        await eventually(waits)
+        await desk.cancel(job_id)
+        job = await desk.job(job_id)
+        assert (job.state.status, job.state.attempt) == (Status.CANCELLED, 1)
+        assert (await desk.ends(await desk.submit())).state.status is Status.COMPLETED
+        assert (await desk.job(job_id)).state.attempt == 1
+        assert await desk.log(job_id) == b"tried\n"
+
+
 async def test_a_job_that_waits_for_its_time_runs_when_it_comes(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
