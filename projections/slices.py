@@ -42,7 +42,6 @@ _SLICES_A_PROGRAM: Final = 4
 """At least: so that those that began late, or have more to do, end with the others."""
 _SAMPLED: Final = 50_000
 # Streams in the order of their ids are in the order of an index.
-_SESSION: Final = {"jit": "off", "timezone": "UTC", "enable_seqscan": "off"}
 
 
 async def cut(
@@ -72,8 +71,8 @@ async def fold(
 
     All events up to `settled` can be seen. `waits` for those that others have, until all are in.
     """
-    reader = await database.connect(role=False, **_SESSION)
-    writer = await database.connect(role=False, **_SESSION)
+    reader = await _connected(database)
+    writer = await _connected(database)
     try:
         with uncollected():
             while await _fold_next(reader, writer, projection, settled, folded, waits=waits):
@@ -81,6 +80,10 @@ async def fold(
     finally:
         reader.terminate()
         writer.terminate()
+
+
+async def _connected(database: Database) -> Connection:
+    return await database.connect(role=False, jit="off", timezone="UTC", enable_seqscan="off")
 
 
 async def _fold_next(  # noqa: PLR0913  from where to where, what, and how
