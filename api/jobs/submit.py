@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 from pydantic_core import to_json
 from starlette.requests import Request
@@ -22,10 +23,11 @@ from reactorcide.api.jobs.render import etag_of, location_of, render
 from reactorcide.api.jobs.requests import BatchRequest, JobRequest
 from reactorcide.api.jobs.sight import commandable_job
 from reactorcide.api.jobs.submission import Submission, submit, submit_unless_active
+from reactorcide.api.services import Services
 from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.domain.job import retry_request
 from reactorcide.eventstore.handle import TransactionDoor
-from reactorcide.projections import idempotency, job_rows
+from reactorcide.projections import archives, idempotency, job_rows
 from reactorcide.projections.causes import ends_of
 from reactorcide.projections.jobs import Job
 
@@ -94,11 +96,20 @@ async def submit_batch(call: Call[BatchRequest, None]) -> Response:
     return await _in_transaction(call, key, work)
 
 
+async def _end_of(services: Services, job_id: UUID) -> UUID:
+    """Return the event that ended a job, which may be archived."""
+    ends = await ends_of(services.pool, [job_id])
+    if job_id in ends:
+        return ends[job_id].event_id
+    *_, last = await archives.read_stream(services.pool, services.objects, job_id)
+    return last.event_id
+
+
 async def retry(call: Call[None, None]) -> Response:
     """Submit an ended job once more, as a new one."""
     old = await commandable_job(call)
-    ends = await ends_of(call.services.pool, [old.job_id])
-    call = replace(call, context=replace(call.context, causation_id=ends[old.job_id].event_id))
+    cause = await _end_of(call.services, old.job_id)
+    call = replace(call, context=replace(call.context, causation_id=cause))
     submission = Submission(retry_request(old.state, old.job_id))
     if submission.submitted.unique_key is None:
         services = call.services

@@ -315,9 +315,9 @@ async def test_a_rate_limit_is_waited_for_where_that_is_safe(
         await caller.call("me")
         assert asyncio.get_running_loop().time() - began >= 0.9
         calls = [caller.call("retry", job.job_id) for _ in range(3)]
-        with pytest.raises(RateLimited) as limited:
-            await asyncio.gather(*calls)
-        assert limited.value.retry_after_seconds == 1
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        limited = [end for end in ends if isinstance(end, RateLimited)]
+        assert [end.retry_after_seconds for end in limited][:1] == [1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
