@@ -4,22 +4,17 @@ from http import HTTPStatus
 from typing import Final
 
 from reactorcide.api import (
-    audit,
     docs,
     health,
-    proofs,
     queues,
-    redaction,
     tokens,
     users,
     views,
 )
+from reactorcide.api.audit_table import AUDIT
 from reactorcide.api.differences import DiffQuery
 from reactorcide.api.events import stream
 from reactorcide.api.events.stream import EVENT_STREAM
-from reactorcide.api.exports import export
-from reactorcide.api.exports.asked import ExportQuery
-from reactorcide.api.exports.formats import CSV, NDJSON
 from reactorcide.api.jobs.table import JOBS
 from reactorcide.api.moments import AtQuery
 from reactorcide.api.operations import LAST_EVENT_ID, V1, Operation
@@ -33,7 +28,6 @@ _EVENTS: Final = ("jobs:read", "audit:read")
 _USERS: Final = ("users:manage",)
 _SEE_USERS: Final = ("users:manage", "audit:read")
 _TOKENS: Final = ("tokens:manage",)
-_AUDIT: Final = ("audit:read",)
 _SEE_TOKENS: Final = ("tokens:manage", "audit:read")
 
 QUEUES: Final = (
@@ -212,121 +206,6 @@ ACCOUNTS: Final = (
         status=HTTPStatus.CREATED,
         answer=views.NewTokenView,
         errors=("conflict",),
-    ),
-)
-
-AUDIT: Final = (
-    Operation(
-        name="listAuditEvents",
-        method="GET",
-        path=f"{V1}/audit/events",
-        summary="List what happened, newest first: who, what, from where (auditor, admin)",
-        handler=audit.list_events,
-        tag="audit",
-        scopes=_AUDIT,
-        query=audit.AuditQuery,
-        answer=views.AuditListView,
-    ),
-    Operation(
-        name="redactEvent",
-        method="POST",
-        path=f"{V1}/audit/events/{{position}}/redact",
-        summary="Erase what an event tells, for good; its proof stays (admin)",
-        handler=redaction.redact,
-        tag="audit",
-        scopes=("audit:redact",),
-        body=redaction.RedactRequest,
-        answer=views.EventView,
-        errors=("conflict",),
-    ),
-    Operation(
-        name="listCheckpoints",
-        method="GET",
-        path=f"{V1}/audit/checkpoints",
-        summary="List the signed checkpoints of the log, newest first (auditor, admin)",
-        handler=proofs.list_checkpoints,
-        tag="audit",
-        scopes=_AUDIT,
-        query=proofs.CheckpointQuery,
-        answer=views.CheckpointListView,
-    ),
-    Operation(
-        name="sealLog",
-        method="POST",
-        path=f"{V1}/audit/checkpoints",
-        summary="Seal the log up to now, answer with the checkpoint (auditor, admin)",
-        handler=proofs.seal_now,
-        tag="audit",
-        scopes=_AUDIT,
-        answer=views.SealedView,
-        errors=("not_found",),
-    ),
-    Operation(
-        name="proveInclusion",
-        method="GET",
-        path=f"{V1}/audit/proof/{{position}}",
-        summary="Prove that an event is in the signed log (auditor, admin)",
-        handler=proofs.prove_inclusion,
-        tag="audit",
-        scopes=_AUDIT,
-        query=proofs.ProofQuery,
-        answer=views.ProofView,
-    ),
-    Operation(
-        name="proveConsistency",
-        method="GET",
-        path=f"{V1}/audit/consistency",
-        summary="Prove that one checkpoint's log begins with an older one's (auditor, admin)",
-        handler=proofs.prove_consistency,
-        tag="audit",
-        scopes=_AUDIT,
-        query=proofs.ConsistencyQuery,
-        answer=views.ConsistencyView,
-        errors=("not_found",),
-    ),
-    Operation(
-        name="getTiles",
-        method="GET",
-        path=f"{V1}/audit/tiles/{{level}}",
-        summary="Fetch tiles of the log's Merkle tree, one behind the other (auditor, admin)",
-        handler=proofs.read_tiles,
-        tag="audit",
-        scopes=_AUDIT,
-        query=proofs.TileQuery,
-        media_types=(proofs.OCTETS,),
-    ),
-    Operation(
-        name="exportAuditEvents",
-        method="GET",
-        path=f"{V1}/audit/export",
-        summary="Take what happened along as a file, oldest first (auditor, admin)",
-        handler=export.export,
-        tag="audit",
-        scopes=_AUDIT,
-        query=ExportQuery,
-        media_types=(NDJSON, CSV),
-    ),
-    Operation(
-        name="getAuditExportManifest",
-        method="GET",
-        path=f"{V1}/audit/export/manifest",
-        summary="Sign for an exported file: its digest, its positions (auditor, admin)",
-        handler=export.manifest,
-        tag="audit",
-        scopes=_AUDIT,
-        query=ExportQuery,
-        media_types=(export.NOTE,),
-    ),
-    Operation(
-        name="getRequestTree",
-        method="GET",
-        path=f"{V1}/audit/requests/{{request}}",
-        summary="Show what a request did, and below each event what followed (auditor, admin)",
-        handler=audit.show_request,
-        tag="audit",
-        scopes=_AUDIT,
-        query=audit.TreeQuery,
-        answer=views.RequestTreeView,
     ),
 )
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
+from reactorcide.api.audit_views import AuditListView
 from reactorcide.api.services import Services
-from reactorcide.api.views import AuditListView
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import Append, Context
 from reactorcide.eventstore.store import append

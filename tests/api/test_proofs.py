@@ -8,14 +8,14 @@ from typing import Any, Final
 
 import pytest
 
-from reactorcide.api.services import Services
-from reactorcide.api.settings import ApiSettings
-from reactorcide.api.views import (
+from reactorcide.api.audit_views import (
     CheckpointListView,
     ConsistencyView,
     ProofView,
     SealedView,
 )
+from reactorcide.api.services import Services
+from reactorcide.api.settings import ApiSettings
 from reactorcide.eventstore import merkle
 from reactorcide.eventstore.signed_note import TreeHead, Verifier
 from reactorcide.projections import sealer

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import pytest
 
+from reactorcide.api.audit_views import RequestTreeView
 from reactorcide.api.services import Services
-from reactorcide.api.views import RequestTreeView
 from reactorcide.eventstore.domain.job import Cancelled, Failed, Outcome
 from reactorcide.projections.consequences import SQL, tree_of
 from reactorcide.projections.upkeep import upkeep
