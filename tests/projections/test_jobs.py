@@ -31,3 +31,14 @@ async def test_the_answer_to_a_command_needs_no_read(connection: Connection) -> 
     cancelled = await journal.tell(job_id, CancelJob())
     again = await journal.tell(job_id, CancelJob()) if not cancelled.events else cancelled
     assert jobs.after(again) == await jobs.get(connection, job_id)
+
+
+async def test_a_result_reads_the_same_from_the_row_and_from_the_log(
+    connection: Connection,
+) -> None:
+    """The column writes JSON with other spaces than the fold."""
+    journal = Journal(connection)
+    job_id = await journal.submit(handler="mail.send", job_command=None)
+    await journal.finish(job_id, Completed({"a": None, "b": [None, 1.5]}, None))
+    shown = await jobs.get(connection, job_id)
+    assert shown == jobs.fold(await read_stream(connection, job_id))
