@@ -6,8 +6,8 @@ S3_VENV := .venv-s3
 TLOG_VENV := .venv-tlog
 PYTHONS := python3.13 python3.12 python3.11 python3.14 python3
 SOURCES := eventstore projections api worker cli migrations tests benchmarks
-# Two: each of them shares its core with the server it tests against.
-WORKERS := 2
+# More than a small machine has cores: many tests wait, for a lease to end or a program to start.
+WORKERS := 3
 
 .DELETE_ON_ERROR:
 .PHONY: demo test test-fast s3-test tlog-test lint format canaries tamper bench bench-peers chaos cuts stops takeovers rebuild-kills no-skip lock clean
