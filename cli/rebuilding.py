@@ -7,10 +7,10 @@ from reactorcide.cli.progress import Progress
 from reactorcide.eventstore.database import Database
 from reactorcide.migrations.schema import check_schema
 from reactorcide.projections import checkpoints, rebuild, refilling, replay, verify
-from reactorcide.projections.pace import Throttle
 from reactorcide.projections.projection import REGISTRY, Projection, UnknownProjection
 from reactorcide.projections.runner import FOLLOWING, SUBSCRIPTIONS
 from reactorcide.projections.subscription import Subscription
+from reactorcide.projections.throttle import Throttle
 
 
 def chosen(name: str | None) -> Sequence[Projection | Subscription]:

@@ -12,8 +12,8 @@ from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.leaves import RawEvent
 from reactorcide.eventstore.objects import ObjectMissing, ObjectStore
 
-_HAS_ARCHIVES: Final = "SELECT to_regclass('archived_objects') IS NOT NULL"
-_REACHED_PART: Final = """
+_REACHED: Final = """
+SELECT object_key, last_position
 FROM archived_objects WHERE last_position >= $1 AND first_position <= $2 ORDER BY first_position"""
 _DATA: Final = b',"data":'
 _NULL: Final = rb"\N"
@@ -36,7 +36,6 @@ class ArchivedEvents:
     def __init__(self, connection: Connection, objects: ObjectStore) -> None:
         self._connection = connection
         self._objects = objects
-        self._has_archives: bool | None = None
         self._held: dict[str, _Held] = {}
 
     async def merged(self, events: list[RawEvent], after: int, until: int) -> list[RawEvent]:
@@ -45,16 +44,11 @@ class ArchivedEvents:
         `after` and `until` (included) ascend from call to call. Raises ObjectStoreError; an
         object that is gone or unreadable has no events.
         """
-        if self._has_archives is None:
-            self._has_archives = await self._connection.fetchval(_HAS_ARCHIVES)
-        if not self._has_archives:
-            return events
         archived = await self._between(after, until)
         return sorted([*events, *archived], key=_position) if archived else events
 
     async def _between(self, after: int, until: int) -> list[RawEvent]:
-        objects = "SELECT object_key, last_position" + _REACHED_PART
-        found = await self._connection.fetch(objects, after + 1, until)
+        found = await self._connection.fetch(_REACHED, after + 1, until)
         held = {}
         for key, last_position in found:
             known = self._held.get(key)

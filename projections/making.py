@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from reactorcide.eventstore.database import Connection, Database
-from reactorcide.projections.pace import Throttle
 from reactorcide.projections.rebuilds import Slice
 from reactorcide.projections.replay import Progress
 from reactorcide.projections.table import Digest, Tabled
+from reactorcide.projections.throttle import Throttle
 
 
 class Compared(NamedTuple):

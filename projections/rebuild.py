@@ -41,12 +41,12 @@ from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import rebuilds, table
 from reactorcide.projections.code_version import code_version
 from reactorcide.projections.making import Compared, Filling, Making
-from reactorcide.projections.pace import UNTHROTTLED, Throttle
 from reactorcide.projections.projection import Projection
 from reactorcide.projections.refilling import Following
 from reactorcide.projections.refolding import Inline
 from reactorcide.projections.replay import Progress
 from reactorcide.projections.subscription import Subscription
+from reactorcide.projections.throttle import UNTHROTTLED, Throttle
 
 _EVENTS_EACH: Final = 100_000
 _CLOSE_SECONDS: Final = 5.0

@@ -12,9 +12,9 @@ from reactorcide.eventstore.codec import Encoded, UnknownEvent
 from reactorcide.eventstore.database import Connection, Database, database_errors
 from reactorcide.projections import checkpoints, rebuilds
 from reactorcide.projections.making import Compared, Filling
-from reactorcide.projections.pace import Pace
 from reactorcide.projections.rebuilds import EVERYTHING, Slice
 from reactorcide.projections.subscription import Subscription
+from reactorcide.projections.throttle import Brake
 from reactorcide.projections.verify import DIFFERENCES_NAMED, Verified
 
 _POSITIONS_EACH: Final = 50_000
@@ -60,7 +60,7 @@ class Following:
 
     async def fill(self, connection: Connection, filling: Filling) -> None:
         """Write batch after batch, up to the checkpoint."""
-        pace = Pace(filling.throttle)
+        brake = Brake(filling.throttle)
         step = min(_POSITIONS_EACH, max(filling.events_each // 2, 1))
         reached = await rebuilds.reached(connection, self.tabled.name)
         end = await checkpoints.position(connection, self.tabled.name)
@@ -68,7 +68,7 @@ class Following:
             until = min(reached + step, end)
             await self._write(connection, reached, until)
             filling.progress(until, end)
-            await pace.keep(until - reached)
+            await brake.rest(until - reached)
             reached = until
 
     async def catch_up(self, connection: Connection) -> None:

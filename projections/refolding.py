@@ -14,10 +14,10 @@ from reactorcide.eventstore.database import Connection, Database
 from reactorcide.eventstore.horizon import safe_position
 from reactorcide.projections import rebuilds, slices, table
 from reactorcide.projections.making import Compared, Filling
-from reactorcide.projections.pace import Pace
 from reactorcide.projections.projection import Projection
 from reactorcide.projections.rebuilds import Slice
 from reactorcide.projections.replay import Tally, count, replay_some
+from reactorcide.projections.throttle import Brake
 
 _PROGRAMS: Final = 4
 _PATIENCE_SECONDS: Final = 30.0
@@ -48,7 +48,7 @@ class Inline:
         programs = min(os.cpu_count() or 1, _PROGRAMS, todo // max(filling.events_each, 1), left)
         programs = max(programs, 1)
         throttle = filling.throttle.shared_by(programs)
-        tally = Tally(events, filling.progress, Pace(throttle))
+        tally = Tally(events, filling.progress, Brake(throttle))
         tally.note(events - todo)
         order = {"projection": name, "settled": settled, "throttle": throttle}
         async with slices.folded_apart(filling.database, order, programs - 1, tally) as apart:

@@ -17,9 +17,9 @@ from reactorcide.eventstore.codec import CodecError, Encoded, decode
 from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.domain.events import AnyEvent
 from reactorcide.projections.folding import Fact
-from reactorcide.projections.pace import Pace
 from reactorcide.projections.projection import Projection
 from reactorcide.projections.rebuilds import Slice
+from reactorcide.projections.throttle import Brake
 
 Row: TypeAlias = tuple[Any, ...]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -57,11 +57,11 @@ async def count(connection: Connection, projection: Projection) -> tuple[int, in
 class Tally:
     """Adds up what is folded, here and elsewhere, and tells it."""
 
-    def __init__(self, total: int, progress: Progress, pace: Pace | None = None) -> None:
+    def __init__(self, total: int, progress: Progress, brake: Brake | None = None) -> None:
         self._done = 0
         self._total = total
         self._progress = progress
-        self._pace = pace
+        self._brake = brake
 
     def note(self, events: int) -> None:
         """Note that so many more events are folded."""
@@ -69,10 +69,10 @@ class Tally:
         self._progress(min(self._done, self._total), self._total)
 
     async def folded(self, events: int) -> None:
-        """Note it of what is folded here, and keep the pace."""
+        """Note it of what is folded here, and rest as the throttle wants."""
         self.note(events)
-        if self._pace is not None:
-            await self._pace.keep(events)
+        if self._brake is not None:
+            await self._brake.rest(events)
 
 
 @contextmanager

@@ -22,10 +22,10 @@ import uvloop
 
 from reactorcide.eventstore.database import Connection, Database
 from reactorcide.projections import rebuilds, table
-from reactorcide.projections.pace import Pace, Throttle
 from reactorcide.projections.projection import Projection, named
 from reactorcide.projections.rebuilds import EVERYTHING, Slice
 from reactorcide.projections.replay import Tally, replay, uncollected
+from reactorcide.projections.throttle import Brake, Throttle
 
 # What splits the streams into parts of about the same size, by a sample of the log's pages.
 _CUTS: Final = """
@@ -148,11 +148,11 @@ async def _follow(program: Process, tally: Tally) -> None:
 
 def main(*, uri: str, projection: str, settled: int, throttle: dict[str, float | None]) -> None:
     """Fold slices; the order is what `_start` wrote."""
-    pace = Pace(Throttle(**throttle))
+    brake = Brake(Throttle(**throttle))
 
     async def folded(events: int) -> None:
         sys.stdout.write(f"{events}\n")
         sys.stdout.flush()
-        await pace.keep(events)
+        await brake.rest(events)
 
     uvloop.run(fold(Database(uri), named(projection), settled, folded))

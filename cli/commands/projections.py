@@ -121,7 +121,7 @@ def verify(name: str | None, output: str, **flags: str | None) -> None:
 
 def _throttle(text: str | None) -> Any:
     """Read the option. Raises UsageError."""
-    from reactorcide.projections.pace import UNTHROTTLED, Throttle
+    from reactorcide.projections.throttle import UNTHROTTLED, Throttle
 
     if text is None:
         return UNTHROTTLED

@@ -35,11 +35,11 @@ from reactorcide.eventstore.store import read_stream
 from reactorcide.projections import job_lists
 from reactorcide.projections.code_version import code_version
 from reactorcide.projections.job_lists import JobFilter
-from reactorcide.projections.pace import Throttle
 from reactorcide.projections.paging import Page
 from reactorcide.projections.projection import REGISTRY, Projection, UnknownProjection, named
 from reactorcide.projections.rebuild import RebuildUnderWay, Rebuilt, rebuild
 from reactorcide.projections.table import Difference
+from reactorcide.projections.throttle import Throttle
 from reactorcide.projections.verify import Verified, verify
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.domain.samples import (

@@ -32,21 +32,21 @@ class Throttle:
 UNTHROTTLED = Throttle()
 
 
-class Pace:
+class Brake:
     """Rests as long as its throttle wants; to be asked after every few events."""
 
     def __init__(self, throttle: Throttle) -> None:
         self._throttle = throttle
         self._rested_until = time.monotonic()
 
-    async def keep(self, events: int) -> None:
+    async def rest(self, events: int) -> None:
         """Rest after so many more events, when it was faster than it may be."""
         worked = time.monotonic() - self._rested_until
-        rest = 0.0
+        seconds = 0.0
         if self._throttle.events_per_second is not None:
-            rest = events / self._throttle.events_per_second - worked
+            seconds = events / self._throttle.events_per_second - worked
         elif self._throttle.share is not None:
-            rest = worked / self._throttle.share - worked
-        if rest > 0:
-            await asyncio.sleep(rest)
+            seconds = worked / self._throttle.share - worked
+        if seconds > 0:
+            await asyncio.sleep(seconds)
         self._rested_until = time.monotonic()
