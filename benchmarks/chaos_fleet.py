@@ -67,6 +67,8 @@ class Fleet:
     """Process ids of workers that were killed or stopped."""
     _workers: list["subprocess.Popen[bytes] | None"] = field(default_factory=list)
     _stopped: set[int] = field(default_factory=set)
+    _silent_at: dict[int, int] = field(default_factory=dict)
+    """How long each worker's log was when it was started."""
     _server: EmbeddedPostgres | None = None
 
     def start(self) -> None:
@@ -109,11 +111,15 @@ class Fleet:
         worker = self._workers[number]
         if worker is None or worker.returncode in allowed:
             return
+        if worker.returncode == -signal.SIGTERM and not self._has_spoken(number):
+            return  # no program handles a signal before it is loaded, and it had taken nothing
         self.bad_exits += 1
-        tail = (
-            (self.home / f"worker-{number}" / "log").read_bytes()[-2000:].decode(errors="replace")
-        )
-        tell(f"worker {number} ended with {worker.returncode}; the end of its log: {tail}")
+        code, tail = worker.returncode, self.log_of(number)
+        tell(f"worker {number} ended with {code}; the end of its log: {tail}")
+
+    def _has_spoken(self, number: int) -> bool:
+        """Say whether the worker has written to its log since it was started."""
+        return (self.home / f"worker-{number}" / "log").stat().st_size > self._silent_at[number]
 
     async def tend(self) -> None:
         """Start again what ended by itself, as an init system would: its server was away."""
@@ -129,6 +135,7 @@ class Fleet:
             "worker", "--name", f"chaos-{number}", "--concurrency", str(self.plan.slots)
         )
         with (home / "log").open("ab") as log:
+            self._silent_at[number] = log.tell()
             return subprocess.Popen(  # noqa: S603  our own words
                 words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
