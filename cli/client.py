@@ -194,9 +194,11 @@ def _problem(content: bytes) -> Mapping[str, Any]:
 def _hints(
     status: int, headers: Mapping[str, str], problem: Mapping[str, Any], client: Client
 ) -> Iterator[str]:
-    """Yield what helps: what is wrong where, when to come back, how to get a token."""
+    """Yield what helps and was not said yet: what is wrong where, when to come back, a token."""
     for wrong in problem.get("errors") or ():
-        yield f"{wrong.get('pointer') or '/'}: {wrong.get('message')}"
+        hint = f"{wrong.get('pointer') or '/'}: {wrong.get('message')}"
+        if hint != problem.get("message"):
+            yield hint
     if problem.get("current_status"):
         yield f"its status is {problem['current_status']}"
     if status in {429, 503} and "retry-after" in headers:

@@ -101,6 +101,15 @@ def test_a_refusal_carries_the_problem() -> None:
     assert caught.value.hints == ("/name: too long",)
 
 
+def test_what_is_wrong_is_said_once() -> None:
+    """A message that is the one error's, as the API gives it, has no hint that repeats it."""
+    problem = b'{"message": "/a: no", "errors": [{"pointer": "/a", "message": "no"}]}'
+    head = b"HTTP/1.1 422 X\r\nContent-Length: " + str(len(problem)).encode() + b"\r\n\r\n"
+    with answering([head + problem]) as (client, _), pytest.raises(Refused) as caught:
+        client.get("/jobs")
+    assert (caught.value.message, caught.value.hints) == ("/a: no", ())
+
+
 @pytest.mark.parametrize(
     ("status", "exit_code"),
     [(400, 2), (401, 4), (403, 4), (404, 5), (409, 6), (412, 6), (428, 6), (429, 7), (500, 3),
