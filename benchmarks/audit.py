@@ -1,8 +1,8 @@
 """Questions to the audit trail, over HTTP: p50 and p99 of a page of 50 events for each filter.
 
-BENCH_EVENTS says how long the log is to be: several lengths, ascending, are measured in turn on
-one growing log (100,000 and 1,000,000 at first; 10,000,000 takes about 8 GB). Each question draws
-its value as events did: busy users and rare ones. The first question of each kind does not count.
+BENCH_EVENTS says how long the log is to be: several lengths are measured in turn, each on a log
+of its own (100,000 and 1,000,000 at first; 10,000,000 takes about 8 GB). Each question draws its
+value as events did: busy users and rare ones. The first question of each kind does not count.
 """
 
 import os
@@ -15,10 +15,11 @@ from typing import Any, Final, TypeAlias
 
 import asyncpg
 import httpx2
+import uvloop
 
 from reactorcide.benchmarks import audit_log
 from reactorcide.benchmarks.audit_log import BEGAN, EVENT_SECONDS, drawn
-from reactorcide.benchmarks.harness import percentile, report, run
+from reactorcide.benchmarks.harness import percentile, report, server
 from reactorcide.benchmarks.servers import api
 
 _LENGTHS: Final = tuple(map(int, os.environ.get("BENCH_EVENTS", "100000,1000000").split(",")))
@@ -112,20 +113,22 @@ async def _measured(client: httpx2.AsyncClient, jobs: int) -> list[dict[str, Any
     ]
 
 
-async def measure(uri: str) -> None:
-    """Grow the log to each length and ask."""
-    jobs = 0
+async def measure() -> None:
+    """Ask logs of each length; each is a new one: what is generated is older than what happens."""
     cases: list[dict[str, Any]] = []
+    sizes: dict[str, float] = {}
     for events in _LENGTHS:
-        jobs = await audit_log.fill(uri, jobs, events)
-        load = round(os.getloadavg()[0], 1)
-        async with api(uri) as (port, env):
-            headers = {"Authorization": f"Bearer {env['REACTORCIDE_API_TOKEN']}"}
-            url = f"http://127.0.0.1:{port}"
-            async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
-                found = await _measured(client, jobs)
+        async with server() as uri:
+            jobs = await audit_log.fill(uri, events)
+            load = round(os.getloadavg()[0], 1)
+            async with api(uri) as (port, env):
+                headers = {"Authorization": f"Bearer {env['REACTORCIDE_API_TOKEN']}"}
+                url = f"http://127.0.0.1:{port}"
+                async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
+                    found = await _measured(client, jobs)
+            sizes = await _gigabytes(uri)
         cases += [{"events": events, "load": load, **case} for case in found]
-    report("audit", unit="milliseconds", gigabytes=await _gigabytes(uri), cases=cases)
+    report("audit", unit="milliseconds", gigabytes=sizes, cases=cases)
 
 
 async def _gigabytes(uri: str) -> dict[str, float]:
@@ -141,4 +144,4 @@ async def _gigabytes(uri: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    run(measure)
+    uvloop.run(measure())

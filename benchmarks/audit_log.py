@@ -117,11 +117,11 @@ def _rows(first_job: int, count: int) -> Iterator[Row]:
         yield from _job(chance, job, BEGAN + timedelta(seconds=5 * EVENT_SECONDS * job))
 
 
-async def fill(uri: str, jobs_before: int, events: int) -> int:
-    """Add jobs until the log holds so many events, and let the trail follow; return the jobs."""
+async def fill(uri: str, events: int) -> int:
+    """Write jobs until the log holds so many events, and let the trail follow; return the jobs."""
     jobs = math.ceil(events / (5 + 3 / _ODD_JOBS))
     connection = await asyncpg.connect(uri, server_settings={**READER, "synchronous_commit": "off"})
-    for first in range(jobs_before, jobs, _COPIED_EACH // 5):
+    for first in range(0, jobs, _COPIED_EACH // 5):
         count = min(_COPIED_EACH // 5, jobs - first)
         records = _rows(first, count)
         await connection.copy_records_to_table("events", records=records, columns=_COLUMNS)
