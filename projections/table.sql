@@ -29,6 +29,12 @@ DROP TABLE IF EXISTS %2$I
 -- name: analyze
 ANALYZE %2$I
 
+-- name: types  of the columns $2 of table $1
+SELECT format_type(a.atttypid, NULL)
+FROM unnest($2::text[]) WITH ORDINALITY AS c (name, nth)
+JOIN pg_attribute AS a ON a.attrelid = $1::text::regclass AND a.attname = c.name
+ORDER BY c.nth
+
 -- name: forget  the rows of some streams
 DELETE FROM %2$I WHERE %3$I = ANY ($1::uuid[])
 
