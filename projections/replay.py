@@ -105,7 +105,7 @@ async def replay(
     anything else. `folded` is told of so many more events. Raises CodecError and
     IllegalTransition for a log that can't be folded.
     """
-    folding = _Folding(projection, await table.encoding(connection, projection))
+    folding = Folding(projection, await table.encoding(connection, projection))
     cursor = await connection.cursor(_EVENTS, projection.stream_type, *part)
     while found := await cursor.fetch(_FETCH):
         before = folding.events
@@ -121,7 +121,7 @@ async def replay_some(
     connection: Connection, projection: Projection, stream_ids: Iterable[UUID]
 ) -> bytes:
     """Return the rows of some streams, in the order of their ids, for `table.copy`."""
-    folding = _Folding(projection, await table.encoding(connection, projection))
+    folding = Folding(projection, await table.encoding(connection, projection))
     found = await connection.fetch(_EVENTS_OF, projection.stream_type, list(stream_ids))
     try:
         return folding.encoded(found)
@@ -131,7 +131,7 @@ async def replay_some(
 
 async def replay_one(connection: Connection, projection: Projection, stream_id: UUID) -> Row | None:
     """Return the row of one stream; None when it has no events."""
-    folding = _Folding(projection, await table.encoding(connection, projection))
+    folding = Folding(projection, await table.encoding(connection, projection))
     found = await connection.fetchrow(_EVENTS_OF, projection.stream_type, [stream_id])
     try:
         return None if found is None else folding.values(*found)
@@ -148,7 +148,7 @@ _Way: TypeAlias = tuple[bytes | slice, ...]
 have that went this way, and where in a stream's times its own are."""
 
 
-class _Folding:
+class Folding:
     """Turns streams into their rows."""
 
     def __init__(self, projection: Projection, encoding: Encoding) -> None:
@@ -161,7 +161,7 @@ class _Folding:
         self.events = 0
         """How many were folded so far."""
 
-    def encoded(self, found: Iterable[asyncpg.Record]) -> bytes:
+    def encoded(self, found: Iterable[asyncpg.Record | tuple[bytes, bytes, str]]) -> bytes:
         """Fold some more streams; return their rows as a COPY takes them."""
         by_course = self._projection.by_course
         begin = self._encoding.begin + copying.ID_SIZE
@@ -184,7 +184,7 @@ class _Folding:
                 way = self._way(by_course, stream_id, text)
                 _keep(self._ways, rest, way)
             made += (begin, stream_id)
-            made += [part if type(part) is bytes else times[part] for part in way]
+            made += [part if isinstance(part, bytes) else times[part] for part in way]
             made.append(end)
         return b"".join(made)
 

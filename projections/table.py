@@ -3,7 +3,8 @@
 Names of tables go into statements on the server, by format() with %I.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias
 from uuid import UUID
@@ -120,11 +121,32 @@ async def encoding(connection: Connection, projection: Tabled) -> Encoding:
     return Encoding(row[0] for row in found)
 
 
-async def index(connection: Connection, projection: Tabled, other: str) -> None:
-    """Give `other` the indexes of the projection's table."""
-    for live, new in await _pairs(connection, projection, other):
-        for change in await connection.fetch(SQL["indexes"], live, new):
-            await connection.execute(change[0])
+async def index(connections: Sequence[Connection], projection: Tabled, other: str) -> None:
+    """Give `other` the indexes of the projection's table that it has not yet.
+
+    Each connection builds one after the other, and each index is there once it is built. Nobody
+    else may be about to build any.
+    """
+    first = connections[0]
+    async with first.transaction():
+        await run(first, "settle", projection, other)
+        changes = [
+            change[0]
+            for live, new in await _pairs(first, projection, other)
+            for change in await first.fetch(SQL["indexes"], live, new)
+        ]
+    left = iter(changes)
+    try:
+        async with asyncio.TaskGroup() as building:
+            for connection in connections:
+                building.create_task(_execute(connection, left))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+async def _execute(connection: Connection, left: Iterator[str]) -> None:
+    for change in left:
+        await connection.execute(change)
 
 
 async def _pairs(connection: Connection, projection: Tabled, other: str) -> list[Any]:
