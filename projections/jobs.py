@@ -160,6 +160,11 @@ def constant(state: JobState) -> tuple[Any, ...]:
     """Return what never changes in a job's row: user_id … labels."""
     submitted = state.submitted
     assert submitted is not None  # noqa: S101  a job begins with job.submitted
+    return asked_for(submitted)
+
+
+def asked_for(submitted: JobSubmitted) -> tuple[Any, ...]:
+    """Return the same from the request."""
     labels = submitted.labels
     return (
         submitted.user_id,

@@ -174,6 +174,7 @@ UPDATE %2$I AS rebuilt SET lease_until = live.lease_until
 FROM %1$I AS live
 WHERE live.status IN ('claimed', 'running') AND rebuilt.status IN ('claimed', 'running')
     AND live.job_id = rebuilt.job_id AND live.attempt = rebuilt.attempt
+    AND live.lease_until IS NOT NULL
 
 -- name: archivable  jobs that ended before $1, with all they tell up to $2, that nobody waits for
 SELECT j.job_id FROM jobs AS j

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -19,8 +18,11 @@ class ByCourse(NamedTuple):
     """Whether the course of a stream that begins with this event follows from the later ones."""
     course: Callable[[Sequence[Any]], Any]
     """From all events of a stream to what is the same for all that went this way."""
-    values: Callable[[UUID, Sequence[datetime], Any, Any], tuple[Any, ...]]
-    """From a stream's id, its events' times, the first event and the course to the row."""
+    values: Callable[[UUID, Sequence[Any], Any, Any], tuple[Any, ...]]
+    """From a stream's id, its events' times, the first event and the course to the row. A time
+    is handed on as it is, or not at all."""
+    constant: Callable[[Any], tuple[Any, ...]]
+    """From the first event to the row's last columns: all that depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Projection:
     key: str
     """The column that holds the stream's id; the table's primary key."""
     columns: tuple[str, ...]
-    """All of the table's that are a fold, in the order of `values`."""
+    """All of the table's that are a fold, in the order of `values`; the key first."""
     values: Callable[[UUID, Sequence[Fact[Any]]], tuple[Any, ...]]
     """From a stream's id and its facts to the row."""
     carry: str | None = None
@@ -47,7 +49,9 @@ class Projection:
     """Another way to the same row, for a rebuild of very many streams."""
 
 
-_JOBS_BY_COURSE: Final = ByCourse(jobs.goes_by_its_course, jobs.course, jobs.values_by_course)
+_JOBS_BY_COURSE: Final = ByCourse(
+    jobs.goes_by_its_course, jobs.course, jobs.values_by_course, jobs.asked_for
+)
 
 REGISTRY: Final = (
     Projection(

@@ -132,7 +132,9 @@ async def abandon(connection: Connection, tabled: table.Tabled) -> None:
 @asynccontextmanager
 async def _connected(database: Database) -> AsyncIterator[Connection]:
     """Lend a connection that acts as the login, which owns the tables."""
-    connection = await database.connect(role=False, jit="off", timezone="UTC")
+    connection = await database.connect(
+        role=False, jit="off", timezone="UTC", max_parallel_maintenance_workers="0"
+    )
     try:
         yield connection
     finally:
@@ -150,9 +152,10 @@ async def _made(
     was_under_way = await _begun(writer, making, filling)
     try:
         await making.fill(writer, filling)
-        await _index(writer, tabled)
-        await making.catch_up(writer)
-        return was_under_way, await making.compare(reader, writer)
+        await _index(writer, reader, tabled)
+        async with _analyzed(filling.database, tabled):
+            await making.catch_up(writer)
+            return was_under_way, await making.compare(reader, writer)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         raise  # the next one goes on
     except Exception:  # what can't be folded: all of it would be folded in vain again
@@ -183,16 +186,28 @@ async def _drop(writer: Connection, tabled: table.Tabled) -> None:
         await table.run(writer, "drop", tabled, table.beside(tabled))
 
 
-async def _index(writer: Connection, tabled: table.Tabled) -> None:
-    """Give the table beside its indexes, once."""
+async def _index(writer: Connection, reader: Connection, tabled: table.Tabled) -> None:
+    """Give the table beside the indexes that it has not yet, by two sessions."""
     beside = table.beside(tabled)
     found = await rebuilds.find(writer, tabled.name, beside)
     if found is None or found.has_indexes:
         return
-    async with writer.transaction():
-        await table.index(writer, tabled, beside)
-        await rebuilds.indexed(writer, tabled.name)
-    await table.run(writer, "analyze", tabled, beside)
+    await table.index((writer, reader), tabled, beside)
+    await rebuilds.indexed(writer, tabled.name)
+
+
+@asynccontextmanager
+async def _analyzed(database: Database, tabled: table.Tabled) -> AsyncIterator[None]:
+    """Tell the planner of the table beside, while the block runs on other sessions."""
+    async with _connected(database) as connection:
+        run = table.run(connection, "analyze", tabled, table.beside(tabled))
+        analyzing = asyncio.create_task(run)
+        try:
+            yield
+            await analyzing
+        finally:
+            analyzing.cancel()
+            await asyncio.wait([analyzing])
 
 
 async def _swap(writer: Connection, making: Making, compared: Compared) -> None:

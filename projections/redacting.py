@@ -9,7 +9,7 @@ from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.record import StreamType
 from reactorcide.projections import table
 from reactorcide.projections.projection import REGISTRY
-from reactorcide.projections.replay import replay_some
+from reactorcide.projections.replay import replay_one
 
 
 async def redact_rows(connection: Connection, stream_type: StreamType, stream_id: UUID) -> None:
@@ -18,8 +18,10 @@ async def redact_rows(connection: Connection, stream_type: StreamType, stream_id
         if projection.stream_type != stream_type:
             continue
         version = 0
-        for row in await replay_some(connection, projection, [stream_id]):
-            # Somebody may append at the same time; without a row there is nothing to be erased.
-            while row[1] > version and not await table.revise(connection, projection, row):
-                version = row[1]
-                (row,) = await replay_some(connection, projection, [stream_id])  # noqa: PLW2901  it went on
+        row = await replay_one(connection, projection, stream_id)
+        # Somebody may append at the same time; without a row there is nothing to be erased.
+        while row is not None and row[1] > version:
+            if await table.revise(connection, projection, row):
+                break
+            version = row[1]
+            row = await replay_one(connection, projection, stream_id)

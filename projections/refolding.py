@@ -35,8 +35,7 @@ class Inline:
 
     async def cut(self, connection: Connection, events_each: int) -> Sequence[Slice]:
         """Return slices of the streams, each of some seconds' work."""
-        events, _ = await count(connection, self.tabled)
-        return await slices.cut(connection, self.tabled, events, events_each)
+        return await slices.cut(connection, self.tabled, events_each)
 
     async def fill(self, connection: Connection, filling: Filling) -> None:
         """Fold what is not folded, in several programs when that is much."""

@@ -7,7 +7,7 @@ only reads.
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from itertools import groupby
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -16,8 +16,10 @@ import asyncpg
 from reactorcide.eventstore.codec import CodecError, Encoded, decode
 from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.domain.events import AnyEvent
+from reactorcide.projections import copying, table
+from reactorcide.projections.copying import Encoding
 from reactorcide.projections.folding import Fact
-from reactorcide.projections.projection import Projection
+from reactorcide.projections.projection import ByCourse, Projection
 from reactorcide.projections.rebuilds import Slice
 from reactorcide.projections.throttle import Brake
 
@@ -26,15 +28,16 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Told how many events are folded, and how many there are in all."""
 
 
-# A stream is one row: its times, and its events as lines of text. Whatever is equal in version,
-# type and data is decoded once, by that text as the key; JSON has no raw newline.
+# A stream is one row: its id and times as a COPY takes them, and its events as lines of text.
+# Whatever is equal in version, type and data is decoded once, by that text as the key; JSON has
+# no raw newline.
 _EVENTS: Final = """
-SELECT stream_id, array_agg(recorded_at ORDER BY version),
+SELECT uuid_send(stream_id), array_send(array_agg(recorded_at ORDER BY version)),
     string_agg(schema_version || ' ' || type || ' ' || data::text, E'\\n' ORDER BY version)
 FROM events WHERE stream_type = $1 AND stream_id BETWEEN $2 AND $3
 GROUP BY stream_id ORDER BY stream_id"""
 _EVENTS_OF: Final = """
-SELECT stream_id, array_agg(recorded_at ORDER BY version),
+SELECT uuid_send(stream_id), array_send(array_agg(recorded_at ORDER BY version)),
     string_agg(schema_version || ' ' || type || ' ' || data::text, E'\\n' ORDER BY version)
 FROM events WHERE stream_type = $1 AND stream_id = ANY ($2::uuid[])
 GROUP BY stream_id ORDER BY stream_id"""
@@ -95,74 +98,134 @@ async def replay(
     projection: Projection,
     part: Slice,
     folded: Callable[[int], Awaitable[None]],
-) -> AsyncIterator[Row]:
-    """Yield the rows of the slice's streams, in the order of their ids.
+) -> AsyncIterator[bytes]:
+    """Yield the rows of the slice's streams, in the order of their ids, for `table.copy`.
 
     `connection` must be in a transaction; REPEATABLE READ, where the caller compares with
     anything else. `folded` is told of so many more events. Raises CodecError and
     IllegalTransition for a log that can't be folded.
     """
+    folding = Folding(projection, await table.encoding(connection, projection))
     cursor = await connection.cursor(_EVENTS, projection.stream_type, *part)
-    folding = _Folding(projection)
     while found := await cursor.fetch(_FETCH):
         before = folding.events
         try:
-            for row in folding.over(found):
-                yield row
+            rows = folding.encoded(found)
         except CodecError as error:
             raise await folding.located(connection, error) from None
+        yield rows
         await folded(folding.events - before)
 
 
 async def replay_some(
     connection: Connection, projection: Projection, stream_ids: Iterable[UUID]
-) -> list[Row]:
-    """Return the rows of some streams, in the order of their ids."""
+) -> bytes:
+    """Return the rows of some streams, in the order of their ids, for `table.copy`."""
+    folding = Folding(projection, await table.encoding(connection, projection))
     found = await connection.fetch(_EVENTS_OF, projection.stream_type, list(stream_ids))
-    folding = _Folding(projection)
     try:
-        return list(folding.over(found))
+        return folding.encoded(found)
     except CodecError as error:
         raise await folding.located(connection, error) from None
 
 
-class _Folding:
+async def replay_one(connection: Connection, projection: Projection, stream_id: UUID) -> Row | None:
+    """Return the row of one stream; None when it has no events."""
+    folding = Folding(projection, await table.encoding(connection, projection))
+    found = await connection.fetchrow(_EVENTS_OF, projection.stream_type, [stream_id])
+    try:
+        return None if found is None else folding.values(*found)
+    except CodecError as error:
+        raise await folding.located(connection, error) from None
+
+
+class _Mark(int):
+    """Stands for the time of an event, counted from 0, in a row that many streams have."""
+
+
+_Way: TypeAlias = tuple[bytes | slice, ...]
+"""The middle of a row, between the stream's id and what its first event says: bytes that all
+have that went this way, and where in a stream's times its own are."""
+
+
+class Folding:
     """Turns streams into their rows."""
 
-    def __init__(self, projection: Projection) -> None:
+    def __init__(self, projection: Projection, encoding: Encoding) -> None:
         self._projection = projection
+        self._encoding = encoding
         self._events: dict[str, AnyEvent] = {}
-        self._courses: dict[str, Any] = {}
-        self._at = UUID(int=0), 0, ""
+        self._ends: dict[str, bytes] = {}
+        self._ways: dict[str, _Way] = {}
+        self._at = b"", 0, ""
         self.events = 0
         """How many were folded so far."""
 
-    def over(self, found: Iterable[asyncpg.Record]) -> Iterator[Row]:
-        """Fold some more streams."""
+    def encoded(self, found: Iterable[asyncpg.Record | tuple[bytes, bytes, str]]) -> bytes:
+        """Fold some more streams; return their rows as a COPY takes them."""
         by_course = self._projection.by_course
-        for stream_id, times, text in found:
-            self.events += len(times)
+        begin = self._encoding.begin + copying.ID_SIZE
+        made: list[bytes] = []
+        for stream in found:
+            stream_id, times, text = stream
+            self.events += copying.count_in(times)
             if by_course is None:
-                yield self._projection.values(stream_id, self._facts(stream_id, times, text))
+                made.append(self._encoding.row(self.values(*stream)))
                 continue
             head, _, rest = text.partition("\n")
-            first = self._event(stream_id, 1, head)
-            if not by_course.applies(first):
-                yield self._projection.values(stream_id, self._facts(stream_id, times, text))
+            end = self._ends.get(head)
+            if end is None:
+                end = self._end(by_course, stream_id, head)
+            if not end:
+                made.append(self._encoding.row(self.values(*stream)))
                 continue
-            course = self._courses.get(rest)
-            if course is None:
-                course = by_course.course([at[1] for at in self._facts(stream_id, times, text)])
-                _keep(self._courses, rest, course)
-            yield by_course.values(stream_id, times, first, course)
+            way = self._ways.get(rest)
+            if way is None:
+                way = self._way(by_course, stream_id, text)
+                _keep(self._ways, rest, way)
+            made += (begin, stream_id)
+            made += [part if isinstance(part, bytes) else times[part] for part in way]
+            made.append(end)
+        return b"".join(made)
 
-    def _facts(self, stream_id: UUID, times: Iterable[datetime], text: str) -> list[Fact[Any]]:
+    def values(self, stream_id: bytes, times: bytes, text: str) -> Row:
+        """Fold one stream."""
+        facts: list[Fact[Any]] = list(
+            zip(copying.times_in(times), self._all(stream_id, text), strict=True)
+        )
+        return self._projection.values(UUID(bytes=stream_id), facts)
+
+    def _end(self, by_course: ByCourse, stream_id: bytes, head: str) -> bytes:
+        """Return the last columns, which the first event says; b"" where no course applies."""
+        first = self._event(stream_id, 1, head)
+        end = b""
+        if by_course.applies(first):
+            values = by_course.constant(first)
+            end = self._encoding.fields(values, len(self._projection.columns) - len(values))
+        _keep(self._ends, head, end)
+        return end
+
+    def _way(self, by_course: ByCourse, stream_id: bytes, text: str) -> _Way:
+        """Fold a stream for all that go the same way, whenever its events came."""
+        events = self._all(stream_id, text)
+        marks = [_Mark(number) for number in range(len(events))]
+        course = by_course.course(events)
+        row = by_course.values(UUID(bytes=stream_id), marks, events[0], course)
+        middle = list(enumerate(row))[1 : len(row) - len(by_course.constant(events[0]))]
+        way: list[bytes | slice] = []
+        for is_time, columns in groupby(middle, lambda column: type(column[1]) is _Mark):
+            if is_time:
+                way += [copying.time_in(mark) for _, mark in columns]
+            else:
+                way.append(b"".join([self._encoding.field(*column) for column in columns]))
+        return tuple(way)
+
+    def _all(self, stream_id: bytes, text: str) -> list[AnyEvent]:
         """Decode all events of a stream."""
         lines = text.split("\n")
-        events = [self._event(stream_id, nth, line) for nth, line in enumerate(lines, 1)]
-        return list(zip(times, events, strict=True))
+        return [self._event(stream_id, nth, line) for nth, line in enumerate(lines, 1)]
 
-    def _event(self, stream_id: UUID, version: int, text: str) -> AnyEvent:
+    def _event(self, stream_id: bytes, version: int, text: str) -> AnyEvent:
         """Decode, or look it up: most short events say the same as another, and are immutable."""
         known = self._events.get(text)
         if known is not None:
@@ -175,8 +238,9 @@ class _Folding:
     async def located(self, connection: Connection, error: CodecError) -> CodecError:
         """Return the error about the event that was decoded last, with its position."""
         stream_id, version, text = self._at
+        position = await connection.fetchval(_POSITION, UUID(bytes=stream_id), version)
         try:
-            decode(_encoded(text, await connection.fetchval(_POSITION, stream_id, version)))
+            decode(_encoded(text, position))
         except CodecError as located:
             return located
         return error

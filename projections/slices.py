@@ -27,10 +27,16 @@ from reactorcide.projections.rebuilds import EVERYTHING, Slice
 from reactorcide.projections.replay import Tally, replay, uncollected
 from reactorcide.projections.throttle import Brake, Throttle
 
-# What splits the streams into parts of about the same size, by a sample of the log's pages.
+# How much of the log to look at: all of it when that is so many pages or fewer.
+_PERCENT: Final = """
+SELECT least(100, 100 * $1 * current_setting('block_size')::float8
+    / greatest(pg_relation_size('events'), 1))"""
+# About how many events there are, and what splits their streams into parts of about the same size.
+_COUNT: Final = """
+SELECT count(*) FROM events TABLESAMPLE SYSTEM ($2) REPEATABLE (0) WHERE stream_type = $1"""
 _CUTS: Final = """
 SELECT percentile_disc($2::float8[]) WITHIN GROUP (ORDER BY stream_id)
-FROM events TABLESAMPLE SYSTEM ($3) WHERE stream_type = $1"""
+FROM events TABLESAMPLE SYSTEM ($3) REPEATABLE (0) WHERE stream_type = $1"""
 _PROGRAM: Final = """
 import json, sys
 order = json.loads(sys.stdin.readline())
@@ -40,18 +46,17 @@ main(**order)"""
 _MOST_SLICES: Final = 1000
 _SLICES_A_PROGRAM: Final = 4
 """At least: so that those that began late, or have more to do, end with the others."""
-_SAMPLED: Final = 50_000
+_SAMPLED_PAGES: Final = 1500
 # Streams in the order of their ids are in the order of an index.
 
 
-async def cut(
-    connection: Connection, projection: Projection, events: int, events_each: int
-) -> list[Slice]:
-    """Return slices that together hold every stream once; `events` is about how many there are."""
+async def cut(connection: Connection, projection: Projection, events_each: int) -> list[Slice]:
+    """Return slices that together hold every stream once."""
+    percent = await connection.fetchval(_PERCENT, _SAMPLED_PAGES)
+    sampled = await connection.fetchval(_COUNT, projection.stream_type, percent)
     each = max(events_each // _SLICES_A_PROGRAM, 1)
-    parts = max(1, min(events // each, _MOST_SLICES))
+    parts = max(1, min(int(sampled * 100 / percent) // each, _MOST_SLICES))
     fractions = [part / parts for part in range(1, parts)]
-    percent = min(100.0, 100.0 * _SAMPLED / max(events, 1))
     found = await connection.fetchval(_CUTS, projection.stream_type, fractions, percent)
     cuts: list[UUID] = found or []
     ends = sorted({cut.int for cut in cuts} - {EVERYTHING.last.int})

@@ -3,19 +3,23 @@
 Names of tables go into statements on the server, by format() with %I.
 """
 
-from collections.abc import AsyncIterable, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from reactorcide.eventstore.database import Connection
+from reactorcide.projections import copying
+from reactorcide.projections.copying import Encoding
 from reactorcide.projections.sql import statements
 
 SQL: Final = statements(__file__)
 
 Kind: TypeAlias = Literal["missing", "surplus", "changed"]
 
-Rows: TypeAlias = Iterable[tuple[Any, ...]] | AsyncIterable[tuple[Any, ...]]
+Rows: TypeAlias = bytes | AsyncIterable[bytes]
+"""As `encoding` makes them, as many as one likes at a time."""
 
 _FORMAT: Final = """
 SELECT format(
@@ -96,14 +100,53 @@ async def create(connection: Connection, projection: Tabled, other: str) -> None
 
 async def copy(connection: Connection, projection: Tabled, table: str, rows: Rows) -> None:
     """COPY rows into a table of the projection's shape, all of them or none."""
-    await connection.copy_records_to_table(table, records=rows, columns=projection.columns)
+    await connection.copy_to_table(
+        table, source=_enclosed(rows), columns=projection.columns, format="binary"
+    )
 
 
-async def index(connection: Connection, projection: Tabled, other: str) -> None:
-    """Give `other` the indexes of the projection's table."""
-    for live, new in await _pairs(connection, projection, other):
-        for change in await connection.fetch(SQL["indexes"], live, new):
-            await connection.execute(change[0])
+async def _enclosed(rows: Rows) -> AsyncIterator[bytes]:
+    yield copying.BEGIN
+    if isinstance(rows, bytes):
+        yield rows
+    else:
+        async for some in rows:
+            yield some
+    yield copying.END
+
+
+async def encoding(connection: Connection, projection: Tabled) -> Encoding:
+    """Return how rows of a table of the projection's shape are written."""
+    found = await connection.fetch(SQL["types"], projection.name, projection.columns)
+    return Encoding(row[0] for row in found)
+
+
+async def index(connections: Sequence[Connection], projection: Tabled, other: str) -> None:
+    """Give `other` the indexes of the projection's table that it has not yet.
+
+    Each connection builds one after the other, and each index is there once it is built. Nobody
+    else may be about to build any.
+    """
+    first = connections[0]
+    async with first.transaction():
+        await run(first, "settle", projection, other)
+        changes = [
+            change[0]
+            for live, new in await _pairs(first, projection, other)
+            for change in await first.fetch(SQL["indexes"], live, new)
+        ]
+    left = iter(changes)
+    try:
+        async with asyncio.TaskGroup() as building:
+            for connection in connections:
+                building.create_task(_execute(connection, left))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+async def _execute(connection: Connection, left: Iterator[str]) -> None:
+    for change in left:
+        await connection.execute(change)
 
 
 async def _pairs(connection: Connection, projection: Tabled, other: str) -> list[Any]:

@@ -29,6 +29,12 @@ DROP TABLE IF EXISTS %2$I
 -- name: analyze
 ANALYZE %2$I
 
+-- name: types  of the columns $2 of table $1
+SELECT format_type(a.atttypid, NULL)
+FROM unnest($2::text[]) WITH ORDINALITY AS c (name, nth)
+JOIN pg_attribute AS a ON a.attrelid = $1::text::regclass AND a.attname = c.name
+ORDER BY c.nth
+
 -- name: forget  the rows of some streams
 DELETE FROM %2$I WHERE %3$I = ANY ($1::uuid[])
 
@@ -80,16 +86,28 @@ SELECT format(
 FROM pg_class AS c CROSS JOIN LATERAL aclexplode(c.relacl) AS a
 WHERE c.oid = $1::text::regclass AND a.grantee <> c.relowner
 
--- name: indexes  statements that give $2 the indexes of $1
+-- name: settle  wait for whoever builds an index there, or writes
+LOCK TABLE %2$I IN SHARE ROW EXCLUSIVE MODE
+
+-- name: indexes  statements that give $2 the indexes of $1 that it has not; the key first
+-- (each has a name that says which: nobody builds it twice)
 SELECT CASE
-    WHEN c.oid IS NOT NULL
-        THEN format('ALTER TABLE %I ADD %s', $2::text, pg_get_constraintdef(c.oid))
+    WHEN c.oid IS NOT NULL THEN format(
+        'ALTER TABLE %I ADD CONSTRAINT %I %s', $2::text, n.name, pg_get_constraintdef(c.oid)
+    )
     ELSE format(
-        'CREATE %s INDEX ON %I %s', CASE WHEN i.indisunique THEN 'UNIQUE' END, $2::text,
+        'CREATE %s INDEX %I ON %I %s', CASE WHEN i.indisunique THEN 'UNIQUE' END, n.name, $2::text,
         substring(pg_get_indexdef(i.indexrelid) FROM ' USING .*$')
     ) END
-FROM pg_index AS i LEFT JOIN pg_constraint AS c ON c.conindid = i.indexrelid
-WHERE i.indrelid = $1::text::regclass
+FROM pg_index AS i
+JOIN pg_class AS x ON x.oid = i.indexrelid
+CROSS JOIN LATERAL (SELECT left(x.relname, 55) || '_rebuild' AS name) AS n
+LEFT JOIN pg_constraint AS c ON c.conindid = i.indexrelid
+WHERE i.indrelid = $1::text::regclass AND NOT EXISTS (
+    SELECT FROM pg_index AS there JOIN pg_class AS y ON y.oid = there.indexrelid
+    WHERE there.indrelid = $2::text::regclass AND y.relname = n.name
+)
+ORDER BY c.oid IS NULL, x.relname
 
 -- name: index_names  the live table's indexes, and what they are
 SELECT i.indexrelid::regclass::text AS name,

@@ -15,7 +15,6 @@ from reactorcide.projections.projection import Projection
 from reactorcide.projections.rebuilds import EVERYTHING
 from reactorcide.projections.replay import (
     Progress,
-    Row,
     Tally,
     count,
     replay,
@@ -24,7 +23,6 @@ from reactorcide.projections.replay import (
 from reactorcide.projections.table import Difference
 
 _REBUILT: Final = "reactorcide_rebuilt"
-_CHUNK_ROWS: Final = 2000
 DIFFERENCES_NAMED: Final = 100
 
 
@@ -74,10 +72,5 @@ async def verify(database: Database, projection: Projection, progress: Progress)
 
 async def _fold(connection: Connection, projection: Projection, tally: Tally) -> None:
     """Fold the whole log into the temporary table, by turns on the one connection that sees it."""
-    rows: list[Row] = []
-    async for row in replay(connection, projection, EVERYTHING, tally.folded):
-        rows.append(row)
-        if len(rows) >= _CHUNK_ROWS:
-            await table.copy(connection, projection, _REBUILT, rows)
-            rows.clear()
-    await table.copy(connection, projection, _REBUILT, rows)
+    async for rows in replay(connection, projection, EVERYTHING, tally.folded):
+        await table.copy(connection, projection, _REBUILT, rows)

@@ -32,7 +32,7 @@ from reactorcide.eventstore.domain.user import USER
 from reactorcide.eventstore.domain.worker import WORKER
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.store import read_stream
-from reactorcide.projections import job_lists
+from reactorcide.projections import job_lists, table
 from reactorcide.projections.code_version import code_version
 from reactorcide.projections.job_lists import JobFilter
 from reactorcide.projections.paging import Page
@@ -57,6 +57,9 @@ JOBS: Final = named("jobs")
 APART: Final = 1
 """Events for each program: enough to fold in several."""
 
+_INDEXES: Final = """
+SELECT i.relname, i.oid FROM pg_index JOIN pg_class AS i ON i.oid = indexrelid
+JOIN pg_class AS t ON t.oid = indrelid WHERE t.relname LIKE $1"""
 _SHAPE: Final = """
 SELECT 'index', indexname::text, indexdef FROM pg_indexes WHERE tablename = $1
 UNION ALL
@@ -304,6 +307,25 @@ async def test_a_killed_rebuild_is_gone_on_with(database: Database, connection: 
     assert (await _verify(database)).differences == ()
     assert await connection.fetchval(_BESIDE) is None
     assert await connection.fetchval("SELECT count(*) FROM rebuilds") == 0
+
+
+async def test_an_index_that_is_built_is_not_built_again(connection: Connection) -> None:
+    """Whoever goes on builds those that are missing; each has its like on the live table."""
+    beside = table.beside(JOBS)
+    await table.create(connection, JOBS, beside)
+    await table.index([connection], JOBS, beside)
+    built = await _indexes(connection, "jobs%\\_rebuild")
+    live = await _indexes(connection, "jobs%")
+    assert len(built) == len(live) - len(built)
+    await connection.execute("DROP INDEX jobs_ended_by_user_rebuild")
+    await table.index([connection], JOBS, beside)
+    again = await _indexes(connection, "jobs%\\_rebuild")
+    assert again.keys() == built.keys()
+    assert {name for name in built if again[name] != built[name]} == {"jobs_ended_by_user_rebuild"}
+
+
+async def _indexes(connection: Connection, tables: str) -> dict[str, int]:
+    return {row[0]: row[1] for row in await connection.fetch(_INDEXES, tables)}
 
 
 async def test_what_other_code_began_is_dropped(database: Database, connection: Connection) -> None:

@@ -19,11 +19,12 @@ from reactorcide.eventstore.domain.decider import fold
 from reactorcide.eventstore.domain.events import JobEvent, JobReleased, JobSubmitted
 from reactorcide.eventstore.domain.job import JOB
 from reactorcide.eventstore.ids import new_id
-from reactorcide.projections import checkpoints, jobs, refilling
+from reactorcide.projections import checkpoints, jobs, refilling, table
 from reactorcide.projections.audit_events import SUBSCRIPTION
 from reactorcide.projections.checkpoints import CheckpointMoved
 from reactorcide.projections.projection import named
 from reactorcide.projections.rebuild import rebuild
+from reactorcide.projections.replay import Folding
 from reactorcide.projections.subscription import advance
 from reactorcide.projections.verify import verify
 from reactorcide.tests.conftest import Connection
@@ -67,6 +68,32 @@ def test_a_course_takes_nothing_of_the_request_but_when_to_run(history: JobHisto
     other = JobSubmitted(user_id=DEPENDENCY, name="another", handler="mail.send", priority=9)
     mine, others = jobs.course(events), jobs.course((other, *events[1:]))
     assert mine._replace(state=mine.state._replace(submitted=other)) == others
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=ON_TABLES)
+@given(history=job_histories())
+async def test_bytes_made_once_for_many_are_those_of_each_row(
+    connection: Connection, history: JobHistory
+) -> None:
+    """Of jobs that went the same way with other times or another request, whoever came first."""
+    if not history.events:
+        return
+    mine = history.events[0]
+    assert isinstance(mine, JobSubmitted)
+    encoding = await table.encoding(connection, JOBS)
+    folding = Folding(JOBS, encoding)
+    other = mine.model_copy(update={"name": "ünother", "priority": 9, "labels": {"a": "b"}})
+    for first in (mine, other, mine, other):
+        events: list[Any] = [first, *history.events[1:]]
+        job_id = new_id()
+        times = [
+            NOW + timedelta(microseconds=job_id.int % 10**9 + nth) for nth in range(len(events))
+        ]
+        sent = await connection.fetchval("SELECT array_send($1::timestamptz[])", times)
+        written = [encode(new_id(), event) for event in events]
+        text = "\n".join(f"{one.schema_version} {one.type} {one.data}" for one in written)
+        row = jobs.values(job_id, list(zip(times, events, strict=True)))
+        assert folding.encoded([(job_id.bytes, sent, text)]) == encoding.row(row)
 
 
 _UPCASTERS: Final[dict[tuple[str, int], Upcaster]] = {
