@@ -19,7 +19,7 @@ from pydantic_core import core_schema
 
 SourceType: TypeAlias = Literal["none", "git", "copy"]
 OnLostLease: TypeAlias = Literal["requeue", "fail"]
-DeniedReason: TypeAlias = Literal["no_token", "bad_header", "bad_token", "forbidden"]
+DeniedReason: TypeAlias = Literal["no_token", "bad_header", "bad_token", "forbidden", "hidden"]
 RefusedReason: TypeAlias = Literal["conflict", "precondition_failed", "precondition_required"]
 
 Json: TypeAlias = Annotated[
@@ -445,7 +445,10 @@ class _Unserved(_Summary):
 
 
 class AccessDenied(_Unserved):
-    """Requests were turned away for want of a token that holds, a role or a scope."""
+    """Requests were turned away for want of a token that holds, a role or a scope.
+
+    `hidden`: what they asked for is there and somebody else's, and they were told it is not.
+    """
 
     wire_type: ClassVar[str] = "access.denied"
 
@@ -476,7 +479,28 @@ class AccessArtifactRead(_Summary):
     job_id: UUID
 
 
-AccessEvent: TypeAlias = AccessDenied | AccessRefused | AccessLogRead | AccessArtifactRead
+class AccessExported(_Summary):
+    """Somebody took events of the trail along as a file, or a part of one: one request each.
+
+    `filters` as they were asked for; the file was to have the positions behind `after` and up to
+    `to`. `events` of them were handed to the connection, the last one at `last_position`. One that
+    is not `is_whole` broke off.
+    """
+
+    wire_type: ClassVar[str] = "access.exported"
+
+    format: str
+    filters: dict[str, str] = NOTHING
+    after: int
+    to: int
+    events: int
+    last_position: int | None = None
+    is_whole: bool
+
+
+AccessEvent: TypeAlias = (
+    AccessDenied | AccessRefused | AccessLogRead | AccessArtifactRead | AccessExported
+)
 
 AnyEvent: TypeAlias = (
     JobEvent
