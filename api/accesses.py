@@ -22,6 +22,7 @@ from reactorcide.api.call import Call
 from reactorcide.api.errors import INVALID_HEADER, MISSING_HEADER, Hidden, Problem
 from reactorcide.api.exchange import Exchange, exchange_of
 from reactorcide.eventstore import store
+from reactorcide.eventstore.background import Background
 from reactorcide.eventstore.database import DatabaseError, Pool, database_errors
 from reactorcide.eventstore.domain.access_report import ACCESS, Report
 from reactorcide.eventstore.domain.events import AccessEvent, AccessExported
@@ -58,11 +59,11 @@ class Accesses:
         self._unwritten: list[Append] = []
         self._writing = asyncio.Lock()
         self._is_urgent = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background({"accesses": self._record_for_ever})
 
     async def __aenter__(self) -> Self:
         """Start recording."""
-        self._task = asyncio.create_task(self._record_for_ever(), name="accesses")
+        self._background.start()
         return self
 
     async def __aexit__(
@@ -72,15 +73,13 @@ class Accesses:
         trace: TracebackType | None,
     ) -> None:
         """Stop; what was counted is recorded, if the database takes it at once."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
                 await self.flush()
         if self._unwritten:
             log.warning("accesses_lost", count=len(self._unwritten))
+        self._background.check()
 
     def note_problem(
         self, problem: Problem, exchange: Exchange, headers: Iterable[tuple[bytes, bytes]]
