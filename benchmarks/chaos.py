@@ -21,12 +21,12 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-import uvloop
 
 from reactorcide.api.direct import Submitter
 from reactorcide.api.jobs.asked import Asked
 from reactorcide.benchmarks.chaos_audit import Audit, audit, read_runs
 from reactorcide.benchmarks.chaos_fleet import Fleet, Plan, rage, tell
+from reactorcide.benchmarks.ending import run_to_end
 from reactorcide.eventstore import store
 from reactorcide.eventstore.database import Database, DatabaseError
 from reactorcide.eventstore.ids import new_id
@@ -262,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     orphans_allowed, drain_within = options.pop("orphans_allowed"), options.pop("drain_within")
     with tempfile.TemporaryDirectory(prefix="rc-chaos-") as home:
-        figures = uvloop.run(run(Plan(**options), Path(home)))
+        figures = run_to_end(run(Plan(**options), Path(home)))
     print(json.dumps(figures), flush=True)  # noqa: T201  its output
     return int(has_failed(figures, orphans_allowed=orphans_allowed, drain_within=drain_within))
 

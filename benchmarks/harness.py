@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
-import uvloop
 
+from reactorcide.benchmarks.ending import run_to_end, running
 from reactorcide.cli.embedded import EmbeddedPostgres
 from reactorcide.migrations.runner import migrate_up
 
@@ -67,26 +67,24 @@ async def server() -> AsyncIterator[str]:
             yield uri
         return
     with tempfile.TemporaryDirectory(prefix="rc-bench-") as directory:
-        postgres = EmbeddedPostgres(Path(directory))
-        base = await asyncio.to_thread(postgres.start)
-        try:
-            async with _scratch_database(base) as uri:
-                yield uri
-        finally:
-            await asyncio.to_thread(postgres.stop)
+        async with (
+            running(EmbeddedPostgres(Path(directory))) as base,
+            _scratch_database(base) as uri,
+        ):
+            yield uri
 
 
 @asynccontextmanager
 async def _scratch_database(base: str) -> AsyncIterator[str]:
     admin = await asyncpg.connect(base)
     name = f"bench_{os.getpid()}"
-    await admin.execute(f'CREATE DATABASE "{name}"')
     uri = with_database(base, name)
     try:
+        await admin.execute(f'CREATE DATABASE "{name}"')
         await asyncio.to_thread(migrate_up, uri)
         yield uri
     finally:
-        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         await admin.close()
 
 
@@ -113,10 +111,10 @@ def rounded(pair: Pair, **case: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON 
 
 
 def run(measure: Callable[[str], Awaitable[None]]) -> None:
-    """Run a measurement on a server of its own."""
+    """Run a measurement on a server of its own, which ends with it, also by a signal."""
 
     async def with_server() -> None:
         async with server() as uri:
             await measure(uri)
 
-    uvloop.run(with_server())
+    run_to_end(with_server())
