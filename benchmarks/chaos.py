@@ -27,7 +27,7 @@ from reactorcide.api.jobs.asked import Asked
 from reactorcide.benchmarks.chaos_audit import Audit, audit, read_runs
 from reactorcide.benchmarks.chaos_fleet import Fleet, Plan, rage, tell
 from reactorcide.benchmarks.ending import run_to_end
-from reactorcide.eventstore import store
+from reactorcide.benchmarks.harness import streams_of
 from reactorcide.eventstore.database import Database, DatabaseError
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import RecordedEvent
@@ -143,7 +143,7 @@ class Monitor:
         connection = await Database(self._uri).connect(role=False)
         try:
             ids = [row[0] for row in await connection.fetch(_JOBS)]
-            streams = {one: await store.read_stream(connection, one) for one in ids}
+            streams = await streams_of(connection, ids)
             workers = {row[0]: row[1] for row in await connection.fetch(_WORKERS)}
         finally:
             await connection.close()

@@ -14,12 +14,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 import asyncpg
 
 from reactorcide.benchmarks.ending import run_to_end, running
 from reactorcide.cli.embedded import EmbeddedPostgres
+from reactorcide.eventstore import store
+from reactorcide.eventstore.database import Reader
+from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.migrations.runner import migrate_up
 
 Rate: TypeAlias = Callable[[], Awaitable[float]]
@@ -27,6 +31,8 @@ Rate: TypeAlias = Callable[[], Awaitable[float]]
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "1"))
+
+_STREAMS_EACH: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +124,13 @@ def run(measure: Callable[[str], Awaitable[None]]) -> None:
             await measure(uri)
 
     run_to_end(with_server())
+
+
+async def streams_of(
+    connection: Reader, stream_ids: Sequence[UUID]
+) -> dict[UUID, list[RecordedEvent]]:
+    """Return the events of many streams; one that is not there is empty."""
+    found: dict[UUID, list[RecordedEvent]] = {one: [] for one in stream_ids}
+    for first in range(0, len(stream_ids), _STREAMS_EACH):
+        found |= await store.read_streams(connection, stream_ids[first : first + _STREAMS_EACH])
+    return found
