@@ -1,9 +1,9 @@
-"""Attempts that came to nothing, and reads of others' jobs, on their way into the log.
+"""Attempts that came to nothing, reads of others' jobs, and exports, on their way into the log.
 
-They are counted in memory and recorded once a minute, or as often as the settings say, by each API
-process for itself: a request never waits for it, and an attack leaves as many events as a minute
-has different callers, up to a bound. What cannot be written is kept, also bounded, and tried
-again.
+The first two are counted in memory and recorded once a minute, or as often as the settings say, by
+each API process for itself: a request never waits for it, and an attack leaves as many events as a
+minute has different callers, up to a bound. An export is recorded when it ends. What cannot be
+written is kept, also bounded, and tried again.
 """
 
 import asyncio
@@ -19,12 +19,13 @@ import structlog
 
 from reactorcide.api.access_counts import AccessCounts, Attempt, Part, Reason
 from reactorcide.api.call import Call
-from reactorcide.api.errors import INVALID_HEADER, MISSING_HEADER, Problem
+from reactorcide.api.errors import INVALID_HEADER, MISSING_HEADER, Hidden, Problem
 from reactorcide.api.exchange import Exchange, exchange_of
 from reactorcide.eventstore import store
+from reactorcide.eventstore.background import Background
 from reactorcide.eventstore.database import DatabaseError, Pool, database_errors
 from reactorcide.eventstore.domain.access_report import ACCESS, Report
-from reactorcide.eventstore.domain.events import AccessEvent
+from reactorcide.eventstore.domain.events import AccessEvent, AccessExported
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import decided
 from reactorcide.eventstore.ids import new_id
@@ -57,12 +58,12 @@ class Accesses:
         self._counts = AccessCounts()
         self._unwritten: list[Append] = []
         self._writing = asyncio.Lock()
-        self._is_full = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._is_urgent = asyncio.Event()
+        self._background = Background({"accesses": self._record_for_ever})
 
     async def __aenter__(self) -> Self:
         """Start recording."""
-        self._task = asyncio.create_task(self._record_for_ever(), name="accesses")
+        self._background.start()
         return self
 
     async def __aexit__(
@@ -72,15 +73,13 @@ class Accesses:
         trace: TracebackType | None,
     ) -> None:
         """Stop; what was counted is recorded, if the database takes it at once."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
                 await self.flush()
         if self._unwritten:
             log.warning("accesses_lost", count=len(self._unwritten))
+        self._background.check()
 
     def note_problem(
         self, problem: Problem, exchange: Exchange, headers: Iterable[tuple[bytes, bytes]]
@@ -99,7 +98,19 @@ class Accesses:
         operation = exchange_of(call.request.scope).operation
         self._counts.read(part, job_id, Attempt(call.context, operation, datetime.now(UTC)))
         if len(self._counts) > _EARLY_ABOVE:
-            self._is_full.set()
+            self._is_urgent.set()
+
+    def note_export(self, event: AccessExported, who: Context) -> None:
+        """Have an export recorded soon."""
+        self._unwritten.append(_append_of(event, who))
+        self._is_urgent.set()
+
+    async def record_export(self, event: AccessExported, who: Context) -> None:
+        """Record an export now; what the database does not take soon is kept."""
+        self._unwritten.append(_append_of(event, who))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS), self._writing:
+                await self._save()
 
     async def flush(self) -> None:
         """Record what was counted by now; what the database does not take is kept."""
@@ -107,30 +118,34 @@ class Accesses:
             if self._counts.reads_lost:
                 log.warning("reads_not_recorded", count=self._counts.reads_lost)
             self._unwritten += [_append_of(event, who) for event, who in self._counts.take()]
-            if not self._unwritten:
-                return
-            try:
-                await self._write()
-            except DatabaseError as error:
-                lost = len(self._unwritten) - _KEPT
-                log.warning("accesses_not_recorded", detail=error.detail, lost=max(lost, 0))
-                del self._unwritten[: max(lost, 0)]
-            else:
-                self._doorbell.ring("events")
+            await self._save()
+
+    async def _save(self) -> None:
+        """Write what waits, for who holds the lock; what the database does not take is kept."""
+        if not self._unwritten:
+            return
+        try:
+            await self._write()
+        except DatabaseError as error:
+            lost = len(self._unwritten) - _KEPT
+            log.warning("accesses_not_recorded", detail=error.detail, lost=max(lost, 0))
+            del self._unwritten[: max(lost, 0)]
+        else:
+            self._doorbell.ring("events")
 
     async def _write(self) -> None:
         while batch := self._unwritten[:_EACH]:
             with database_errors():
                 async with self._pool.acquire() as connection:
                     await store.append(connection, batch)
-            del self._unwritten[:_EACH]
+            del self._unwritten[: len(batch)]  # more may have come meanwhile
 
     async def _record_for_ever(self) -> None:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._seconds - time.time() % self._seconds):
-                    await self._is_full.wait()
-            self._is_full.clear()
+                    await self._is_urgent.wait()
+            self._is_urgent.clear()
             await self.flush()
 
 
@@ -140,6 +155,8 @@ def _reason_of(problem: Problem, exchange: Exchange) -> Reason | None:
     if problem.error == "rate_limited":
         # With a token that holds it comes too often; without one it guesses too often.
         return None if exchange.caller else "bad_token"
+    if isinstance(problem, Hidden):
+        return "hidden"
     return _REASONS.get(problem.error)
 
 

@@ -127,6 +127,16 @@ def not_found(kind: str = "resource") -> Problem:
     return Problem("not_found", f"No such {kind}")
 
 
+class Hidden(Problem):
+    """What is asked for is there, and not for the caller: the answer says nothing of that.
+
+    A class of its own for those who record what was tried.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__("not_found", not_found(kind).detail)
+
+
 def absent(detail: str) -> Problem:
     """Say what there is not, to who may know."""
     return Problem("not_found", detail)

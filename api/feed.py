@@ -6,7 +6,6 @@ more, and only their watchers are woken. A ring that is lost costs a few seconds
 
 import asyncio
 import random
-from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 from uuid import UUID
@@ -14,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from reactorcide.api.authentication import Authenticator
+from reactorcide.eventstore.background import Background
 from reactorcide.eventstore.database import DatabaseError, Pool, database_errors
 from reactorcide.eventstore.doorbell import Doorbell, Sleeper
 from reactorcide.projections import log_chunks
@@ -62,7 +62,9 @@ class Feed:
         self._authenticator = authenticator
         self._watches: set[Watch] = set()
         self._is_watched = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background(
+            {"feed-news": self._tell_news, "feed-rights": self._tell_rights}
+        )
 
     def watch(self, job_id: UUID) -> Watch:
         """Return a watch of a job's log and status."""
@@ -75,10 +77,7 @@ class Feed:
 
     async def __aenter__(self) -> Self:
         """Start listening."""
-        self._tasks = [
-            asyncio.create_task(self._tell_news(), name="feed-news"),
-            asyncio.create_task(self._tell_rights(), name="feed-rights"),
-        ]
+        self._background.start()
         return self
 
     async def __aexit__(
@@ -89,10 +88,8 @@ class Feed:
     ) -> None:
         """Stop."""
         self.close()
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await self._background.stop()
+        self._background.check()
 
     async def _tell_news(self) -> None:
         while True:

@@ -7,11 +7,13 @@ Schema that the OpenAPI document shows. No request is put together here.
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+
+from reactorcide.eventstore.domain.access import Role, Scope
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _TIME: Final = re.compile(
@@ -86,23 +88,6 @@ ShortText: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096)]
 QueueName: TypeAlias = Annotated[str, Field(pattern=_QUEUE)]
 Username: TypeAlias = Annotated[Name, AfterValidator(_username)]
 Email: TypeAlias = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
-Role: TypeAlias = Literal["user", "auditor", "operator", "admin"]
 Roles: TypeAlias = Annotated[list[Role], Field(min_length=1), AfterValidator(_without_repeats)]
-Scope: TypeAlias = Literal[
-    "jobs:read",
-    "jobs:write",
-    "logs:read",
-    "artifacts:read",
-    "tokens:manage",
-    "users:manage",
-    "queues:manage",
-    "workers:manage",
-    "schedules:manage",
-    "webhooks:manage",
-    "secrets:manage",
-    "projections:manage",
-    "audit:read",
-    "audit:redact",
-]
 Scopes: TypeAlias = Annotated[list[Scope], Field(min_length=1), AfterValidator(_without_repeats)]
 Ids: TypeAlias = Annotated[list[Id], Field(max_length=1000), AfterValidator(_without_repeats)]

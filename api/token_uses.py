@@ -5,13 +5,13 @@ A token is written at most once a minute, however often it is used; a request ne
 
 import asyncio
 import time
-from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 from uuid import UUID
 
 import structlog
 
+from reactorcide.eventstore.background import Background
 from reactorcide.eventstore.database import DatabaseError, Pool, database_errors
 from reactorcide.projections import tokens
 
@@ -29,11 +29,11 @@ class TokenUses:
         self._noted: dict[UUID, float] = {}
         self._waiting: set[UUID] = set()
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background({"token-uses": self._write_for_ever})
 
     async def __aenter__(self) -> Self:
         """Start writing."""
-        self._task = asyncio.create_task(self._write_for_ever(), name="token-uses")
+        self._background.start()
         return self
 
     async def __aexit__(
@@ -43,10 +43,8 @@ class TokenUses:
         trace: TracebackType | None,
     ) -> None:
         """Stop; what was noted and not written is forgotten."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
+        self._background.check()
 
     def note(self, token_id: UUID) -> None:
         """Remember that a token was used just now."""

@@ -12,7 +12,7 @@ from reactorcide.api import accounts
 from reactorcide.api.accounts import NewToken, TokenRequest
 from reactorcide.api.call import Call, Caller, json_answer, no_content
 from reactorcide.api.differences import DiffQuery, diff_answer
-from reactorcide.api.errors import conflict, forbidden, invalid_field, not_found
+from reactorcide.api.errors import Hidden, conflict, forbidden, invalid_field, not_found
 from reactorcide.api.fields import Id, Name, RequestModel, Scopes, Time
 from reactorcide.api.moments import AtQuery, check_past, up_to
 from reactorcide.api.pages import PageQuery, envelope
@@ -197,6 +197,8 @@ async def rotate(call: Call[RotateRequest, None]) -> Response:
 async def _visible(call: Call[Any, Any]) -> Token:
     """Return the token in the path, if the caller may see it."""
     token = await tokens.get(call.services.pool, call.object_id)
-    if token is None or not (token.user_id == call.caller.user_id or call.caller.is_admin):
+    if token is None:
         raise not_found(kind="token")
+    if not (token.user_id == call.caller.user_id or call.caller.is_admin):
+        raise Hidden("token")
     return token

@@ -11,10 +11,11 @@ from reactorcide.api import accounts
 from reactorcide.api.call import Call, json_answer
 from reactorcide.api.differences import DiffQuery, diff_answer
 from reactorcide.api.errors import not_found
-from reactorcide.api.fields import Email, RequestModel, Role, Roles, Username
+from reactorcide.api.fields import Email, RequestModel, Roles, Username
 from reactorcide.api.moments import AtQuery, check_past, up_to
 from reactorcide.api.pages import PageQuery, envelope
 from reactorcide.eventstore import store
+from reactorcide.eventstore.domain.access import Role
 from reactorcide.eventstore.domain.user import (
     ChangeRoles,
     DeactivateUser,

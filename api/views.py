@@ -9,8 +9,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from reactorcide.api.fields import Role
 from reactorcide.api.jobs.requests import Status
+from reactorcide.eventstore.domain.access import Role
 from reactorcide.eventstore.domain.events import OnLostLease, SourceType
 from reactorcide.projections.attempts import Ending
 

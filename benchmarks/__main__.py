@@ -8,6 +8,7 @@ takes a server that is there.
 
 import json
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ MEASUREMENTS: Final = (
 )
 _LONG: Final = frozenset({"pressure"})
 _PAGE: Final = Path(__file__).parent.parent / "docs" / "performance.md"
+_INTERRUPTED: Final = 130
 _BEGIN: Final = "<!-- figures:begin -->"
 _END: Final = "<!-- figures:end -->"
 
@@ -47,7 +49,12 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"no such measurement: {', '.join(unknown)}; there are: ")
         sys.stderr.write(f"{', '.join(MEASUREMENTS)}\n")
         return 2
-    figures = {name: _measured(name) for name in wanted}
+    # Ended by either signal, it ends the measurement under way, which ends what it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        figures = {name: _measured(name) for name in wanted}
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     if "--write" in arguments:
         _write({name: found for name, found in figures.items() if found is not None})
     return int(any(found is None for found in figures.values()))
@@ -56,12 +63,18 @@ def main(arguments: Sequence[str]) -> int:
 def _measured(name: str) -> dict[str, Any] | None:
     """Run one measurement, pass its line through and return it; None when it failed."""
     words = [sys.executable, "-m", f"reactorcide.benchmarks.{name}"]
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 -- our own module
-    sys.stdout.write(done.stdout)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as started:  # noqa: S603 -- our own module
+        try:
+            said, _ = started.communicate()
+        except KeyboardInterrupt:
+            started.terminate()
+            started.wait()  # leaving the block would not
+            raise
+    sys.stdout.write(said)
     sys.stdout.flush()
-    if done.returncode != 0:
+    if started.returncode != 0:
         return None
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    figures: dict[str, Any] = json.loads(said.splitlines()[-1])
     return figures
 
 

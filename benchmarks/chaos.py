@@ -21,13 +21,13 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-import uvloop
 
 from reactorcide.api.direct import Submitter
 from reactorcide.api.jobs.asked import Asked
 from reactorcide.benchmarks.chaos_audit import Audit, audit, read_runs
 from reactorcide.benchmarks.chaos_fleet import Fleet, Plan, rage, tell
-from reactorcide.eventstore import store
+from reactorcide.benchmarks.ending import run_to_end
+from reactorcide.benchmarks.harness import streams_of
 from reactorcide.eventstore.database import Database, DatabaseError
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import RecordedEvent
@@ -143,7 +143,7 @@ class Monitor:
         connection = await Database(self._uri).connect(role=False)
         try:
             ids = [row[0] for row in await connection.fetch(_JOBS)]
-            streams = {one: await store.read_stream(connection, one) for one in ids}
+            streams = await streams_of(connection, ids)
             workers = {row[0]: row[1] for row in await connection.fetch(_WORKERS)}
         finally:
             await connection.close()
@@ -262,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     orphans_allowed, drain_within = options.pop("orphans_allowed"), options.pop("drain_within")
     with tempfile.TemporaryDirectory(prefix="rc-chaos-") as home:
-        figures = uvloop.run(run(Plan(**options), Path(home)))
+        figures = run_to_end(run(Plan(**options), Path(home)))
     print(json.dumps(figures), flush=True)  # noqa: T201  its output
     return int(has_failed(figures, orphans_allowed=orphans_allowed, drain_within=drain_within))
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
@@ -70,12 +71,16 @@ class Fleet:
     _silent_at: dict[int, int] = field(default_factory=dict)
     """How long each worker's log was when it was started."""
     _server: EmbeddedPostgres | None = None
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+    """Held by whoever starts or stops the server: each in a thread, and one may be given up."""
+    _is_over: bool = False
 
     def start(self) -> None:
         """Start the server."""
         settings = {**SETTINGS, "max_connections": "300"}
-        self._server = EmbeddedPostgres(self.home / "server", None, settings)
-        self.uri = self._server.start()
+        with self._turn:
+            self._server = EmbeddedPostgres(self.home / "server", None, settings)
+            self.uri = self._server.start()
 
     def log_of(self, number: int) -> str:
         """Return the end of what a worker said."""
@@ -189,12 +194,15 @@ class Fleet:
     def restart_server(self) -> None:
         """Stop the server as `pg_ctl stop -m immediate` does, and start it again."""
         assert self._server is not None  # noqa: S101  it was started
-        running = running_postmaster(self._server.data)
-        if running is not None:
-            os.kill(running.pid, signal.SIGQUIT)
-            while running_postmaster(self._server.data) is not None:
-                time.sleep(0.02)
-        self._server.start()
+        with self._turn:
+            if self._is_over:
+                return
+            running = running_postmaster(self._server.data)
+            if running is not None:
+                os.kill(running.pid, signal.SIGQUIT)
+                while running_postmaster(self._server.data) is not None:
+                    time.sleep(0.02)
+            self._server.start()
         self.restarts += 1
 
     def end_workers(self) -> None:
@@ -218,8 +226,10 @@ class Fleet:
             if worker is not None and worker.poll() is None:
                 worker.kill()
                 worker.wait()
-        if self._server is not None:
-            self._server.stop()
+        with self._turn:
+            self._is_over = True
+            if self._server is not None:
+                self._server.stop()
 
 
 async def rage(fleet: Fleet, dice: Random, is_over: Callable[[], bool]) -> None:

@@ -17,9 +17,9 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-import uvloop
 
 from reactorcide.api.direct import Submitter
+from reactorcide.benchmarks.ending import run_to_end
 from reactorcide.benchmarks.harness import percentile, server
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.doorbell import Doorbell
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return await cut_often(uri, cuts)
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    figures = uvloop.run(on_a_server())
+    figures = run_to_end(on_a_server())
     print(json.dumps(figures), flush=True)  # noqa: T201  its output
     return int(figures["missed"] > 0 or figures["p99_ms"] > _LATE_SECONDS * 1000)
 

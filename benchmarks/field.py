@@ -17,7 +17,7 @@ from uuid import UUID
 from reactorcide.api.direct import Submitter
 from reactorcide.benchmarks.chaos_audit import Audit, Run, audit, read_runs
 from reactorcide.benchmarks.chaos_fleet import Fleet
-from reactorcide.eventstore import store
+from reactorcide.benchmarks.harness import streams_of
 from reactorcide.eventstore.database import Database, Pool
 from reactorcide.eventstore.domain.job import JOB, CancelJob
 from reactorcide.eventstore.handle import TransactionDoor, handle
@@ -102,7 +102,7 @@ class Field:
 
     async def audit(self, job_ids: list[UUID]) -> Audit:
         """Compare the log with that; nobody is excused."""
-        streams = {one: await store.read_stream(self.pool, one) for one in job_ids}
+        streams = await streams_of(self.pool, job_ids)
         return audit(streams, job_ids, self.runs(), frozenset())
 
 

@@ -14,12 +14,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 import asyncpg
-import uvloop
 
+from reactorcide.benchmarks.ending import run_to_end, running
 from reactorcide.cli.embedded import EmbeddedPostgres
+from reactorcide.eventstore import store
+from reactorcide.eventstore.database import Reader
+from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.migrations.runner import migrate_up
 
 Rate: TypeAlias = Callable[[], Awaitable[float]]
@@ -27,6 +31,8 @@ Rate: TypeAlias = Callable[[], Awaitable[float]]
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "1"))
+
+_STREAMS_EACH: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +73,24 @@ async def server() -> AsyncIterator[str]:
             yield uri
         return
     with tempfile.TemporaryDirectory(prefix="rc-bench-") as directory:
-        postgres = EmbeddedPostgres(Path(directory))
-        base = await asyncio.to_thread(postgres.start)
-        try:
-            async with _scratch_database(base) as uri:
-                yield uri
-        finally:
-            await asyncio.to_thread(postgres.stop)
+        async with (
+            running(EmbeddedPostgres(Path(directory))) as base,
+            _scratch_database(base) as uri,
+        ):
+            yield uri
 
 
 @asynccontextmanager
 async def _scratch_database(base: str) -> AsyncIterator[str]:
     admin = await asyncpg.connect(base)
     name = f"bench_{os.getpid()}"
-    await admin.execute(f'CREATE DATABASE "{name}"')
     uri = with_database(base, name)
     try:
+        await admin.execute(f'CREATE DATABASE "{name}"')
         await asyncio.to_thread(migrate_up, uri)
         yield uri
     finally:
-        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         await admin.close()
 
 
@@ -113,10 +117,20 @@ def rounded(pair: Pair, **case: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON 
 
 
 def run(measure: Callable[[str], Awaitable[None]]) -> None:
-    """Run a measurement on a server of its own."""
+    """Run a measurement on a server of its own, which ends with it, also by a signal."""
 
     async def with_server() -> None:
         async with server() as uri:
             await measure(uri)
 
-    uvloop.run(with_server())
+    run_to_end(with_server())
+
+
+async def streams_of(
+    connection: Reader, stream_ids: Sequence[UUID]
+) -> dict[UUID, list[RecordedEvent]]:
+    """Return the events of many streams; one that is not there is empty."""
+    found: dict[UUID, list[RecordedEvent]] = {one: [] for one in stream_ids}
+    for first in range(0, len(stream_ids), _STREAMS_EACH):
+        found |= await store.read_streams(connection, stream_ids[first : first + _STREAMS_EACH])
+    return found

@@ -18,9 +18,8 @@ from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Final
 
-import uvloop
-
 from reactorcide.api.direct import Submitter
+from reactorcide.benchmarks.ending import run_to_end
 from reactorcide.benchmarks.harness import server
 from reactorcide.benchmarks.history import fill
 from reactorcide.eventstore.database import Database
@@ -186,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         async with server() as uri:
             return await battery(uri, wanted)
 
-    outcome = uvloop.run(on_a_server())
+    outcome = run_to_end(on_a_server())
     print(json.dumps({"measure": "rebuild_kills", **asdict(wanted), **asdict(outcome)}))  # noqa: T201  its output
     return int(bool(outcome.differed or outcome.left or not outcome.gone_on_with))
 

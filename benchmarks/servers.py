@@ -53,7 +53,10 @@ async def child(
         yield started
     finally:
         started.terminate()
-        await asyncio.to_thread(started.wait, DEADLINE_SECONDS)
+        try:
+            await asyncio.to_thread(started.wait, DEADLINE_SECONDS)
+        finally:
+            started.kill()
 
 
 async def _listening(port: int) -> None:

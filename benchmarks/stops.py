@@ -18,9 +18,9 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import structlog
-import uvloop
 
 from reactorcide.benchmarks.chaos_fleet import Fleet, Plan, tell
+from reactorcide.benchmarks.ending import run_to_end
 from reactorcide.benchmarks.field import PATIENCE_SECONDS, Field, boot_seconds, field
 from reactorcide.benchmarks.harness import percentile
 
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory(prefix="rc-stops-") as home:
-        figures = uvloop.run(on_a_field(Path(home)))
+        figures = run_to_end(on_a_field(Path(home)))
     print(json.dumps(figures), flush=True)  # noqa: T201  its output
     return int(has_failed(figures))
 

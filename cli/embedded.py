@@ -13,12 +13,8 @@ whole (made beside, then renamed), and crash recovery is PostgreSQL's own.
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import secrets
-import shutil
 import signal
-import stat
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -27,23 +23,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from reactorcide.cli.postgres_binaries import (
-    EmbeddedPostgresError,
-    PostgresBinaries,
-    find_binaries,
-)
-from reactorcide.cli.postmaster import Postmaster, running_postmaster, socket_file
+from reactorcide.cli.cluster import USER, Cluster
+from reactorcide.cli.postgres_binaries import PostgresBinaries, find_binaries
+from reactorcide.cli.postmaster import Postmaster, running_postmaster
 from reactorcide.cli.run_as import ENVIRONMENT, WAYS, RunAs, Way, choose_run_as
 
-USER: Final = "reactorcide"
 DATABASE: Final = "postgres"
 
-# sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included.
-LONGEST_SOCKET_PATH: Final = 103
-BUILTIN_LOCALE_SINCE: Final = 17
 POLL_SECONDS: Final = 0.02
-LOG_BYTES_KEPT: Final = 8 * 1024 * 1024
-TAIL_LINES: Final = 5
 
 # For a small machine that also runs the API and a worker.
 SETTINGS: Final[Mapping[str, str]] = {
@@ -59,38 +46,6 @@ SETTINGS: Final[Mapping[str, str]] = {
 
 # Who starts a server is its parent and has to reap it, though the server outlives the object.
 _children: Final[dict[int, subprocess.Popen[bytes]]] = {}
-
-
-class ServerFailedError(EmbeddedPostgresError):
-    """The server did not start, or did not stop. `tail` are the last lines it said."""
-
-    def __init__(self, what: str, log: Path, tail: str) -> None:
-        super().__init__(f"the embedded PostgreSQL {what} (see {log}): {tail}")
-        self.what = what
-        self.log = log
-        self.tail = tail
-
-
-class DataVersionError(EmbeddedPostgresError):
-    """The data were made by another major version."""
-
-    def __init__(self, data: Path, data_major: int, server_major: int) -> None:
-        super().__init__(
-            f"the data in {data} are of PostgreSQL {data_major}, the server here is "
-            f"{server_major}: dump them with the old one, or choose another REACTORCIDE_DATA_DIR"
-        )
-        self.data = data
-        self.data_major = data_major
-        self.server_major = server_major
-
-
-class DataDirError(EmbeddedPostgresError):
-    """The data directory cannot be used by us."""
-
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"cannot keep PostgreSQL's data in {path}: {why}")
-        self.path = path
-        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +65,17 @@ class EmbeddedPostgres:
     @property
     def home(self) -> Path:
         """Return the folder that holds all of it."""
-        return self.data_dir / "postgres"
+        return self._cluster.home
 
     @property
     def data(self) -> Path:
         """Return the cluster's folder."""
-        return self.home / "data"
+        return self._cluster.data
 
     @property
     def log(self) -> Path:
         """Return the file with what the server says."""
-        return self.home / "server.log"
+        return self._cluster.log
 
     @property
     def is_running(self) -> bool:
@@ -134,7 +89,7 @@ class EmbeddedPostgres:
         Raises EmbeddedPostgresError.
         """
         deadline = time.monotonic() + self.start_seconds
-        self._make_home()
+        self._cluster.make_home()
         with self._lock(deadline):
             ready = self._adopt(deadline) or self._start_server(deadline)
         return self._uri(ready)
@@ -154,109 +109,38 @@ class EmbeddedPostgres:
                 if self._wait_until_gone(running, deadline):
                     return
                 deadline = time.monotonic() + self.stop_seconds
-        raise self._failure("did not stop")
+        raise self._cluster.failure("did not stop")
 
-    # -- making -------------------------------------------------------------------------------
-
-    def _make_home(self) -> None:
-        try:
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.home.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise DataDirError(self.data_dir, error.strerror or str(error)) from error
+    @property
+    def _cluster(self) -> Cluster:
+        return Cluster(self.data_dir)
 
     def _start_server(self, deadline: float) -> Postmaster:
         binaries = self.binaries or find_binaries()
         run_as = choose_run_as(binaries.postgres, self.ways)
-        self._check_version(binaries)
-        self._give_to(run_as)
-        if not self.data.exists():
-            self._make_cluster(binaries, run_as)
+        is_durable = self.settings.get("fsync", "on") == "on"
+        self._cluster.prepare(binaries, run_as, is_durable=is_durable)
         while True:
             ready = self._wait_until_ready(deadline, self._launch(binaries, run_as))
             if ready is not None:
                 return ready
-            failure = self._failure("did not start")
+            failure = self._cluster.failure("did not start")
             # Backends of a server killed with -9 end within moments; until then they hold its
             # shared memory.
             if "shared memory" not in failure.tail:
                 raise failure
             time.sleep(POLL_SECONDS)
 
-    def _check_version(self, binaries: PostgresBinaries) -> None:
-        try:
-            data_major = int((self.data / "PG_VERSION").read_text())
-        except FileNotFoundError:
-            return
-        except (PermissionError, ValueError) as error:
-            raise DataDirError(self.data, str(error)) from error
-        if data_major != binaries.major:
-            raise DataVersionError(self.data, data_major, binaries.major)
-
-    def _give_to(self, run_as: RunAs) -> None:
-        """Make the files belong to whoever the server runs as."""
-        owner = self.home.stat().st_uid
-        if owner == run_as.owner_uid:
-            return
-        if os.geteuid() != 0:
-            raise DataDirError(self.home, f"it belongs to user {owner}")
-        for path in (self.home, *self.home.rglob("*")):
-            os.chown(path, run_as.owner_uid, run_as.owner_gid, follow_symlinks=False)
-
-    def _make_cluster(self, binaries: PostgresBinaries, run_as: RunAs) -> None:
-        draft = self.home / "data.new"
-        shutil.rmtree(draft, ignore_errors=True)
-        password = self._write_password(run_as)
-        made = subprocess.run(  # noqa: S603 - a program we found, no shell
-            run_as.command(
-                binaries.initdb,
-                f"--pgdata={draft}",
-                f"--username={USER}",
-                f"--pwfile={password}",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                *_locale(binaries.major),
-                *(() if self._is_durable else ("--no-sync",)),
-            ),
-            env=ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        if made.returncode != 0:
-            said = made.stdout.decode(errors="replace")
-            self.log.write_text(said)
-            raise ServerFailedError("could not be set up", self.log, _tail(said))
-        draft.rename(self.data)
-
-    @property
-    def _is_durable(self) -> bool:
-        return self.settings.get("fsync", "on") == "on"
-
-    def _write_password(self, run_as: RunAs) -> Path:
-        path = self.home / "password"
-        path.unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32))
-            if os.geteuid() == 0:
-                os.fchown(descriptor, run_as.owner_uid, run_as.owner_gid)
-        return path
-
-    # -- running ------------------------------------------------------------------------------
-
     def _launch(self, binaries: PostgresBinaries, run_as: RunAs) -> subprocess.Popen[bytes]:
         # A stale file whose number another process has by now would keep the server from starting.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         options = {
             "listen_addresses": "",
-            "unix_socket_directories": str(self._make_socket_dir(run_as)),
+            "unix_socket_directories": str(self._cluster.make_socket_dir(run_as)),
             "unix_socket_permissions": "0700",
             **self.settings,
         }
-        if self.log.exists() and self.log.stat().st_size > LOG_BYTES_KEPT:
-            self.log.replace(self.log.with_suffix(".log.1"))
+        self._cluster.put_log_aside()
         with self.log.open("ab") as log:
             child = subprocess.Popen(  # noqa: S603 - a program we found, no shell
                 run_as.command(
@@ -273,20 +157,6 @@ class EmbeddedPostgres:
             )
         _children[child.pid] = child
         return child
-
-    def _make_socket_dir(self, run_as: RunAs) -> Path:
-        path = self.home.resolve() / "socket"
-        if len(os.fsencode(socket_file(path))) > LONGEST_SOCKET_PATH:
-            name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-            path = Path("/tmp") / f"reactorcide-{run_as.owner_uid}-{name}"  # noqa: S108 - checked below
-        path.mkdir(mode=0o700, exist_ok=True)
-        if os.geteuid() == 0:
-            os.chown(path, run_as.owner_uid, run_as.owner_gid, follow_symlinks=False)
-        found = path.lstat()
-        is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == run_as.owner_uid
-        if not is_ours or found.st_mode & 0o077:
-            raise DataDirError(path, "somebody else has made or opened the socket's folder")
-        return path
 
     def _adopt(self, deadline: float) -> Postmaster | None:
         """Return the server that runs, once it is ready; None when none does, or not any more."""
@@ -318,31 +188,25 @@ class EmbeddedPostgres:
 
     def _pause(self, deadline: float, what: str) -> None:
         if time.monotonic() > deadline:
-            raise self._failure(what)
+            raise self._cluster.failure(what)
         _reap()
         time.sleep(POLL_SECONDS)
 
     def _uri(self, ready: Postmaster) -> str:
-        try:
-            password = (self.home / "password").read_text().strip()
-        except OSError as error:
-            raise DataDirError(self.home, error.strerror or str(error)) from error
         host = quote(str(ready.socket_dir), safe="")
-        return f"postgresql://{USER}:{password}@/{DATABASE}?host={host}"
-
-    def _failure(self, what: str) -> ServerFailedError:
-        said = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return ServerFailedError(what, self.log, _tail(said))
+        return f"postgresql://{USER}:{self._cluster.password()}@/{DATABASE}?host={host}"
 
     @contextlib.contextmanager
     def _lock(self, deadline: float) -> Iterator[None]:
-        with (self.home / "lock").open("a") as file:
+        with self._cluster.lock.open("a") as file:
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise self._failure("is being started or stopped by another") from None
+                        raise self._cluster.failure(
+                            "is being started or stopped by another"
+                        ) from None
                     time.sleep(POLL_SECONDS)
                 else:
                     break
@@ -354,13 +218,3 @@ def _reap() -> None:
     for pid, child in list(_children.items()):
         if child.poll() is not None:
             del _children[pid]
-
-
-def _locale(major: int) -> tuple[str, ...]:
-    if major >= BUILTIN_LOCALE_SINCE:
-        return ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-    return ("--locale=C.UTF-8",)
-
-
-def _tail(text: str) -> str:
-    return "\n".join(text.strip().splitlines()[-TAIL_LINES:])

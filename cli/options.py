@@ -64,6 +64,15 @@ output_option: Final = click.option(
     help="A table (tab-separated when piped), JSON or YAML.",
 )
 
+limit_option: Final = click.option("--limit", type=click.IntRange(1, 200), help="[default: 50]")
+_offset_option: Final = click.option("--offset", type=click.IntRange(min=0))
+cursor_option: Final = click.option("--cursor", help="The last page's next_cursor.")
+
+
+def page_options(function: F) -> F:
+    """Add which part of a list, by number or by cursor: `limit`, `offset` and `cursor`."""
+    return limit_option(_offset_option(cursor_option(function)))
+
 
 def read_settings(**flags: str | None) -> Settings:
     """Return the settings of this process; `flags` by their variables' names in small letters."""

@@ -17,7 +17,7 @@ from reactorcide.eventstore.proof.bundle import BundleBroken
 from reactorcide.eventstore.proof.copies import Directory, NoCheckpoints
 from reactorcide.eventstore.proof.findings import Finding
 from reactorcide.eventstore.proof.rows import Copy
-from reactorcide.eventstore.proof.verification import Trust
+from reactorcide.eventstore.proof.trust import Trust
 from reactorcide.eventstore.signed_note import NoteBroken, Signer, Verifier, signing_key
 from reactorcide.migrations.schema import check_schema
 from reactorcide.projections import bundling, checkpoint_copies, log_walk, sealed_log

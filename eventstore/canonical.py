@@ -1,13 +1,17 @@
 """Canonical JSON (RFC 8785): the same bytes for the same value, however it was written.
 
 Keys in the order of their UTF-16 code units, numbers as ECMAScript writes doubles, nothing
-escaped that need not be. The library's C encoder writes just that for values without very large
-or small numbers and characters beyond the Basic Multilingual Plane; only those others are walked
-in Python.
+escaped that need not be. The RFC wants I-JSON (RFC 7493), which has no whole numbers but those
+that a double holds; a log may have more (int64), and two that differ must not look alike in it. So
+a whole number that its double's text is not is written with all its digits.
+
+The library's C encoder writes just that for values without very large or small numbers and
+characters beyond the Basic Multilingual Plane; only those others are walked in Python.
 """
 
 import json
 import math
+from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import Any, Final, NoReturn
 
@@ -27,8 +31,8 @@ class _NotPlain(Exception):  # noqa: N818  caught here
 def canonical(value: Any) -> bytes:  # noqa: ANN401  any JSON
     """Return the canonical form of a value as `json.loads` makes it.
 
-    Integers are taken as doubles, as the RFC says: beyond 2**53 they are rounded. Raises
-    ValueError for what JSON can't say: no number, no double, a lone surrogate, another type.
+    Raises ValueError for what JSON can't say: no number, a lone surrogate, another type; and for
+    a number beyond all doubles.
     """
     return _written(value).encode()
 
@@ -79,8 +83,10 @@ def _written(value: Any) -> str:  # noqa: ANN401  any JSON
             return {None: "null", True: "true", False: "false"}[value]
         case str():
             return encode_basestring(value)
-        case int() | float():
-            return number_text(_double(value))
+        case float():
+            return number_text(value)
+        case int():
+            return _whole_text(value)
         case list() | tuple():
             return "[" + ",".join(map(_written, value)) + "]"
         case dict():
@@ -96,11 +102,13 @@ def _utf_16(name: str) -> bytes:
     return name.encode("utf-16-be")
 
 
-def _double(number: float) -> float:
+def _whole_text(number: int) -> str:
+    """Return an integer as its double is written, or all its digits where that is another one."""
     try:
-        return float(number)
+        text = number_text(float(number))
     except OverflowError:
-        return math.inf
+        return number_text(math.inf)
+    return text if Decimal(text) == number else str(number)
 
 
 def number_text(number: float) -> str:

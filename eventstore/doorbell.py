@@ -19,6 +19,7 @@ from typing import Final, Literal, Self, TypeAlias, get_args
 import asyncpg
 import structlog
 
+from reactorcide.eventstore.background import Background
 from reactorcide.eventstore.database import (
     Connection,
     Database,
@@ -106,7 +107,7 @@ class Doorbell:
         self._unsent: set[Topic] = set()
         self._stirred = asyncio.Event()
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background({"doorbell": self._serve})
         self.losses = 0
         """How often it lost its connection."""
 
@@ -118,7 +119,7 @@ class Doorbell:
     async def __aenter__(self) -> Self:
         """Connect and listen. Raises DatabaseUnavailable."""
         await self._connect()
-        self._task = asyncio.create_task(self._serve(), name="doorbell")
+        self._background.start()
         return self
 
     async def __aexit__(
@@ -128,9 +129,7 @@ class Doorbell:
         trace: TracebackType | None,
     ) -> None:
         """Send what is still unsent, if the connection is up, and disconnect."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._background.stop()
         with contextlib.suppress(DatabaseError):
             await self._send()
         await self._disconnect()

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 import structlog
 
+from reactorcide.eventstore.background import Background
 from reactorcide.eventstore.objects import ObjectMissing, ObjectStore, ObjectStoreError
 
 PREFIX: Final = "audit/checkpoints"
@@ -30,7 +31,7 @@ class CheckpointCopies:
         self._rest_seconds = rest_seconds
         self._newest: tuple[int, str] | None = None
         self._is_offered = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background({"copies of checkpoints": self._run})
 
     def offer(self, tree_size: int, note: str) -> None:
         """Have this one put, unless a newer one comes first. Never waits."""
@@ -40,7 +41,7 @@ class CheckpointCopies:
     async def __aenter__(self) -> Self:
         """Start."""
         if self._objects.is_lasting:
-            self._task = asyncio.create_task(self._run(), name="copies of checkpoints")
+            self._background.start()
         return self
 
     async def __aexit__(
@@ -50,11 +51,8 @@ class CheckpointCopies:
         trace: TracebackType | None,
     ) -> None:
         """Stop; what is still to be put gets two seconds."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if self._is_offered.is_set():
+        await self._background.stop()
+        if self._objects.is_lasting and self._is_offered.is_set():
             try:
                 async with asyncio.timeout(_LAST_SECONDS):
                     await self._put_newest()

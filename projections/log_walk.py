@@ -15,7 +15,8 @@ from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.proof import tiles
 from reactorcide.eventstore.proof.findings import Finding, Wrong, first
 from reactorcide.eventstore.proof.rows import Page, SealedTile, SignedCheckpoint
-from reactorcide.eventstore.proof.verification import Expected, Trust, Verification, moved
+from reactorcide.eventstore.proof.trust import Trust
+from reactorcide.eventstore.proof.verification import Expected, Verification, moved
 from reactorcide.projections.archived_events import ArchivedEvents
 from reactorcide.projections.replay import uncollected
 

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 
+from reactorcide.eventstore.background import Background
 from reactorcide.eventstore.database import DatabaseError, Pool, Reader, database_errors
 from reactorcide.eventstore.objects import ObjectStore, ObjectStoreError
 from reactorcide.projections import log_chunks, log_objects, shared_store, unfinished_objects
@@ -32,7 +33,6 @@ _FIRST_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 10.0
 _FAILED_SECONDS: Final = 15.0
-_CLOSE_SECONDS: Final = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -128,14 +128,14 @@ class ObjectUpkeep:
         self._objects = objects
         self._is_reader = is_reader
         self._identity: UUID | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background({"object-upkeep": self._serve})
         self._trouble: str | None = None
         self._swept_at = float("-inf")
 
     async def __aenter__(self) -> Self:
         """Start."""
         if self._objects.is_lasting:
-            self._task = asyncio.create_task(self._serve(), name="object-upkeep")
+            self._background.start()
         return self
 
     async def __aexit__(
@@ -145,9 +145,7 @@ class ObjectUpkeep:
         trace: TracebackType | None,
     ) -> None:
         """Stop; what was under way is found by others, or by the next of this kind."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=_CLOSE_SECONDS)
+        await self._background.stop()
 
     async def _serve(self) -> None:
         await asyncio.sleep(_FIRST_SECONDS)  # to open a store takes 40 ms of a program's start

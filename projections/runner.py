@@ -13,6 +13,7 @@ from typing import Final, Self
 
 import structlog
 
+from reactorcide.eventstore.background import Background
 from reactorcide.eventstore.database import Connection, Database, DatabaseError, database_errors
 from reactorcide.eventstore.doorbell import Doorbell, Listener
 from reactorcide.projections import audit_events, checkpoints, sealer
@@ -46,12 +47,11 @@ class Runner:
         self._doorbell = doorbell
         self._follower = follower
         self._told: UnknownType | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background({f"runner of {follower.name}": self.run})
 
     async def __aenter__(self) -> Self:
         """Start."""
-        name = f"runner of {self._follower.name}"
-        self._task = asyncio.create_task(self.run(), name=name)
+        self._background.start()
         return self
 
     async def __aexit__(
@@ -61,9 +61,7 @@ class Runner:
         trace: TracebackType | None,
     ) -> None:
         """Stop: a batch under way is undone, and another runner begins with it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._background.stop()
 
     async def run(self) -> None:
         """Stand by and follow, until cancelled."""

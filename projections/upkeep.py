@@ -18,6 +18,7 @@ from typing import Final, Self, TypeAlias
 
 import structlog
 
+from reactorcide.eventstore.background import Background
 from reactorcide.eventstore.database import DatabaseError, Pool, Reader, database_errors
 from reactorcide.eventstore.domain.errors import CommandRejected
 from reactorcide.eventstore.domain.job import (
@@ -211,13 +212,13 @@ class Upkeep:
         self._pool = pool
         self._write = write
         self._doorbell = doorbell
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background({"upkeep": self._serve})
         self._pruned_at = time.monotonic()
         self._effort = Effort()
 
     async def __aenter__(self) -> Self:
         """Start."""
-        self._task = asyncio.create_task(self._serve(), name="upkeep")
+        self._background.start()
         return self
 
     async def __aexit__(
@@ -227,9 +228,7 @@ class Upkeep:
         trace: TracebackType | None,
     ) -> None:
         """Stop; what was handed to the appender is still written."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._background.stop()
 
     async def _serve(self) -> None:
         with self._doorbell.listen("jobs", "events") as listener:

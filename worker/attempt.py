@@ -3,14 +3,10 @@
 It takes no decision about the job: it says how the attempt ended, as a value.
 """
 
-import asyncio
-import contextlib
-import random
-import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar, assert_never
+from typing import Final, assert_never
 
 import structlog
 
@@ -27,37 +23,24 @@ from reactorcide.eventstore.objects import ObjectStoreError
 from reactorcide.worker.artifact_files import Unkept, opened_directory
 from reactorcide.worker.artifacts import Keeper, Stopped, unless_halted, without_artifacts
 from reactorcide.worker.attempt_log import AttemptLog
-from reactorcide.worker.coordinator import (
-    Chunk,
-    ClaimedAttempt,
-    Coordinator,
-    CoordinatorUnavailable,
-    Report,
-    SecretsUnreadable,
-)
+from reactorcide.worker.coordinator import ClaimedAttempt, Coordinator, SecretsUnreadable
 from reactorcide.worker.environment import environment_of, mark_of
-from reactorcide.worker.halt import Halt, HaltReason
+from reactorcide.worker.halt import Deadline, Halt, HaltReason
 from reactorcide.worker.log_cap import LogCap
+from reactorcide.worker.reach import Lost, Reach
 from reactorcide.worker.runner import Command, CommandLost, CommandNotStarted, Runner
 from reactorcide.worker.secrets import NO_SECRETS
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.source import Halted, Place, fetch_source
-from reactorcide.worker.spool import Spool, Spooled
+from reactorcide.worker.spool import Spool
 from reactorcide.worker.workspace import PreparationFailed, Workspace
 from reactorcide.worker.workspaces import Workspaces
 
 _LONGEST_ARGUMENT: Final = 100_000
-_PAUSE_SECONDS: Final = 0.2
 _HALTED_SECONDS: Final = 10.0
 """Who asked for a stop does not wait longer than this for artifacts."""
 
-T = TypeVar("T")
-
 _log = structlog.get_logger(__name__)
-
-
-class _Lost(Exception):  # noqa: N818  named by what is so, like the rejections
-    """The attempt is not this worker's any more: there is nothing left to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +102,7 @@ class _Attempt:
         self._submitted = claimed.submitted
         self._tools = tools
         self._halt = halt
+        self._reach = Reach(claimed.key, tools.coordinator, tools.spool, halt)
         self._secrets = NO_SECRETS
         self.story = _Story()
 
@@ -140,7 +124,7 @@ class _Attempt:
                 outcome = await self._outcome(workspace)
             except (PreparationFailed, SecretsUnreadable, CommandNotStarted, CommandLost) as error:
                 outcome = Failed(None, _printable(error.detail))
-            except _Lost:
+            except Lost:
                 return
             except Exception as error:  # noqa: BLE001  the edge of an attempt: its worker lives on
                 _log.exception("attempt_broken", **self.names())
@@ -152,7 +136,7 @@ class _Attempt:
         await self._settle(self._secrets.hide_in(outcome))
 
     async def _outcome(self, workspace: Workspace) -> Outcome:
-        """Prepare, start and execute. Raises _Lost."""
+        """Prepare, start and execute. Raises Lost."""
         try:
             command, output = await self._prepare(workspace)
         except Halted:
@@ -175,7 +159,7 @@ class _Attempt:
         """Bring the source, open the secrets, build the environment."""
         submitted, key = self._submitted, self._claimed.key
         coordinator, settings = self._tools.coordinator, self._tools.settings
-        secrets = await self._reached(lambda: coordinator.open_secrets(self._claimed))
+        secrets = await self._reach.ask(lambda: coordinator.open_secrets(self._claimed))
         self._secrets = secrets
         mark = mark_of(*key)
         with self._deadline():
@@ -200,11 +184,11 @@ class _Attempt:
         return Command(argv, cwd, environment, mark, workspace, image), output
 
     async def _start(self) -> None:
-        """Record the start. Raises _Lost: the command must not run."""
+        """Record the start. Raises Lost: the command must not run."""
         try:
-            await self._reached(lambda: self._tools.coordinator.start(self._claimed.key))
+            await self._reach.ask(lambda: self._tools.coordinator.start(self._claimed.key))
         except CommandRejected as error:
-            raise _Lost from error
+            raise Lost from error
 
     async def _execute(self, command: Command, output: AttemptLog) -> Outcome:
         """Run the command within its time; all that it printed is sent when this returns."""
@@ -221,21 +205,22 @@ class _Attempt:
             return self._halted(ended.exit_code)
         outcome: Outcome = Completed()
         if ended.exit_code != 0:
-            outcome = Failed(ended.exit_code, _words_of(ended.exit_code))
-        if self._is_lost():  # since it ended: perhaps its lease is over, perhaps nobody was heard
-            await self._keep(outcome, output.unsent)
-            raise _Lost
+            outcome = Failed(ended.exit_code, ended.words)
+        # Since it ended: perhaps its lease is over, perhaps nobody was heard.
+        if self._reach.is_lost:
+            await self._reach.keep(outcome, output.unsent)
+            raise Lost
         return outcome
 
     async def _with_artifacts(
         self, outcome: Outcome, directory: int, output: AttemptLog
     ) -> Outcome:
-        """Keep what the command left; return what its outcome is then. Raises _Lost."""
+        """Keep what the command left; return what its outcome is then. Raises Lost."""
         tools, settings = self._tools.coordinator, self._tools.settings
         keeper = Keeper(
             self._claimed.key,
             tools.artifacts,
-            self._reached,
+            self._reach.ask,
             tools.objects,
             settings.artifact_limits,
             output.hides,
@@ -246,7 +231,7 @@ class _Attempt:
         except Stopped:
             return self._halted(self.story.exit_code)
         except NotLeaseHolder as error:
-            raise _Lost from error
+            raise Lost from error
         except (ObjectStoreError, TimeoutError) as error:
             detail = getattr(error, "detail", f"that took longer than {seconds:g} s")
             reason = f"its artifacts could not be kept: {_printable(detail)}"
@@ -256,7 +241,7 @@ class _Attempt:
         return outcome
 
     def _halted(self, exit_code: int | None) -> Outcome:
-        """Return the outcome of an attempt that was asked to stop. Raises _Lost."""
+        """Return the outcome of an attempt that was asked to stop. Raises Lost."""
         match self._halt.reason:
             case HaltReason.DRAIN:
                 return Released("the worker stops")
@@ -266,7 +251,7 @@ class _Attempt:
             case HaltReason.CANCEL:
                 return Cancelled(exit_code)
             case HaltReason.LOST | None:
-                raise _Lost
+                raise Lost
             case _:
                 assert_never(self._halt.reason)
 
@@ -274,61 +259,21 @@ class _Attempt:
         """Report the outcome, if it still counts; what is not heard stays in the spool."""
         key, coordinator = self._claimed.key, self._tools.coordinator
         try:
-            await self._reached(lambda: coordinator.finish(key, outcome), outcome)
-        except _Lost:
+            await self._reach.ask(lambda: coordinator.finish(key, outcome), outcome)
+        except Lost:
             return
         except CommandRejected as error:
             self.story.error = f"refused: {error.detail}"
-            self._tools.spool.forget([key])
+            self._reach.forget()
             return
-        self._tools.spool.forget([key])
+        self._reach.forget()
         self.story.outcome = type(outcome).__name__.lower()
         self.story.error = getattr(outcome, "error", None)
 
-    async def _keep(self, outcome: Outcome, chunks: Sequence[Chunk] = ()) -> None:
-        """Keep what nobody hears now."""
-        worker_id, key = self._tools.coordinator.worker_id, self._claimed.key
-        await self._tools.spool.keep([Spooled(worker_id, Report(key, outcome), chunks)])
-
-    async def _reached(self, ask: Callable[[], Awaitable[T]], outcome: Outcome | None = None) -> T:
-        """Ask the coordinator until it answers. Raises _Lost when the lease is over before.
-
-        An outcome that is not heard at once is kept meanwhile.
-        """
-        while not self._is_lost():
-            with contextlib.suppress(CoordinatorUnavailable):
-                return await ask()
-            if outcome is not None:
-                await self._keep(outcome)
-                outcome = None
-            await asyncio.sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  jitter
-        raise _Lost
-
-    def _deadline(self) -> "_Deadline":
-        return _Deadline(
+    def _deadline(self) -> Deadline:
+        return Deadline(
             self._halt, self._submitted.timeout_seconds, self._tools.settings.grace_seconds
         )
-
-    def _is_lost(self) -> bool:
-        return self._halt.reason is HaltReason.LOST
-
-
-class _Deadline:
-    """Asks for a halt when its block has lasted too long."""
-
-    def __init__(self, halt: Halt, seconds: float, grace_seconds: float) -> None:
-        self._halt = halt
-        self._seconds = seconds
-        self._grace_seconds = grace_seconds
-
-    def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(
-            self._seconds, self._halt.ask, HaltReason.TIMEOUT, self._grace_seconds
-        )
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
 
 
 def _argv_of(job_command: str, workspace: Workspace) -> tuple[str, ...]:
@@ -342,14 +287,6 @@ def _argv_of(job_command: str, workspace: Workspace) -> tuple[str, ...]:
         detail = f"the workspace cannot be used: {error.strerror}"
         raise PreparationFailed(detail) from error
     return "sh", "-c", '. "$0"', str(script)
-
-
-def _words_of(exit_code: int) -> str:
-    if exit_code > 128:  # noqa: PLR2004  as a shell says it
-        with contextlib.suppress(ValueError):
-            name = signal.Signals(exit_code - 128).name
-            return f"exit code {exit_code} ({name})"
-    return f"exit code {exit_code}"
 
 
 def _printable(text: str) -> str:

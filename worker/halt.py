@@ -1,6 +1,7 @@
 """A request that a running attempt should stop: why, and how long its command may take to obey.
 
-This module only carries the request; whoever runs the command obeys it.
+This module only carries the request, and makes it when time is over; whoever runs the command
+obeys it.
 """
 
 import asyncio
@@ -59,3 +60,23 @@ class Halt:
     def ignore(self, call: Callable[[], None]) -> None:
         """Call no more."""
         self._listeners.remove(call)
+
+
+class Deadline:
+    """Asks for a halt when its block has lasted too long."""
+
+    def __init__(self, halt: Halt, seconds: float, grace_seconds: float) -> None:
+        self._halt = halt
+        self._seconds = seconds
+        self._grace_seconds = grace_seconds
+
+    def __enter__(self) -> None:
+        """Let time run from now on."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(
+            self._seconds, self._halt.ask, HaltReason.TIMEOUT, self._grace_seconds
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Ask nobody any more."""
+        self._timer.cancel()

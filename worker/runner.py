@@ -3,15 +3,20 @@
 Where the command runs (a plain child, a sandbox, a container) is the runner's secret.
 """
 
+import contextlib
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from reactorcide.worker.halt import Halt
 from reactorcide.worker.workspace import Workspace
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
+
+_SIGNALS: Final = 128
+"""A command that signal n killed has the exit code 128 + n, as a shell says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,15 @@ class Exit:
     """128 + n when signal n killed it."""
     was_halted: bool
     """It was asked to stop before it ended by itself."""
+
+    @property
+    def words(self) -> str:
+        """Say how, for a person."""
+        if self.exit_code > _SIGNALS:
+            with contextlib.suppress(ValueError):
+                name = signal.Signals(self.exit_code - _SIGNALS).name
+                return f"exit code {self.exit_code} ({name})"
+        return f"exit code {self.exit_code}"
 
 
 class CommandNotStarted(Exception):  # noqa: N818  named by what is so, like the rejections

@@ -8,16 +8,15 @@ import contextlib
 import os
 import random
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 import structlog
 
 from reactorcide.eventstore.domain.events import WorkerRegistered
 from reactorcide.worker.attempt import Tools, run_attempt
-from reactorcide.worker.beats import Beat, Beats
+from reactorcide.worker.beats import Beats
 from reactorcide.worker.coordinator import (
-    AttemptKey,
     Claim,
     ClaimedAttempt,
     Coordinator,
@@ -29,15 +28,13 @@ from reactorcide.worker.halt import Halt, HaltReason
 from reactorcide.worker.handled import Handling, halted
 from reactorcide.worker.handlers import NO_HANDLERS, Handlers
 from reactorcide.worker.handling import Handlings
+from reactorcide.worker.leases import Commanding, Leases, Running
 from reactorcide.worker.loop_watch import LoopWatch
 from reactorcide.worker.runner import Runner
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.spool import Spool, Spooled
 from reactorcide.worker.spool_sender import SpoolSender
-from reactorcide.worker.supervisor.clock import boot_seconds, margin_of
-
-_LEASE_SAFETY: Final = 0.85
-"""A command is killed when this much of its lease has passed without a beat."""
+from reactorcide.worker.supervisor.clock import boot_seconds
 
 _STUCK_SECONDS: Final = 2.0
 """Whoever is stopped without grace and has not ended by then does not mean to."""
@@ -46,26 +43,6 @@ _RETRY_SECONDS: Final = 0.5
 _CONTROL_SECONDS: Final = 60.0
 
 _log = structlog.get_logger(__name__)
-
-
-class _Running(Protocol):
-    """An attempt that this worker works on."""
-
-    claimed_at: float
-    """By `boot_seconds`, before the claim was asked for."""
-
-    def ask(self, reason: HaltReason, grace_seconds: float) -> None:
-        """Stop: `grace_seconds` to do so by itself."""
-
-
-class _Commanding:
-    """An attempt that runs a command."""
-
-    def __init__(self, halt: Halt, mark: str, claimed_at: float) -> None:
-        self.ask = halt.ask
-        self.halt = halt
-        self.mark = mark
-        self.claimed_at = claimed_at
 
 
 class Worker:
@@ -82,14 +59,12 @@ class Worker:
         self._coordinator = coordinator
         self._spool = Spool(settings.spool_dir)
         self._tools = Tools(settings, coordinator, runner, self._spool)
-        self._running: dict[AttemptKey, _Running] = {}
+        self._leases = Leases(settings.lease_seconds, runner)
         self._commands = 0
         self._slot_freed = asyncio.Event()
         self._handlings = Handlings(
-            settings, coordinator, handlers, self._slot_freed.set, self._forget, self._spool
+            settings, coordinator, handlers, self._slot_freed.set, self._leases.forget, self._spool
         )
-        self._beat_held = asyncio.Event()
-        self._beaten_at = float("-inf")
         self._released = asyncio.Event()
         self._claim_failed = False
 
@@ -109,10 +84,12 @@ class Worker:
             with LoopWatch(), self._tools.workspaces.held(), self._beats() as beats:
                 async with self._handlings, asyncio.TaskGroup() as tasks:
                     control = tasks.create_task(self._obey_at_once(beats), name="control")
-                    sender = SpoolSender(self._spool, self._coordinator, self._running.__contains__)
+                    sender = SpoolSender(
+                        self._spool, self._coordinator, self._leases.running.__contains__
+                    )
                     spool = tasks.create_task(sender.send_forever(), name="spool")
                     await self._claim_until(stop, tasks)
-                    log.info("worker_draining", running=len(self._running))
+                    log.info("worker_draining", running=len(self._leases.running))
                     await self._drain()
                     control.cancel()
                     spool.cancel()
@@ -140,9 +117,9 @@ class Worker:
         return Beats(
             self._coordinator.open_beater,
             self._settings.lease_seconds / 3,
-            lambda: tuple(self._running),
-            self._take_beat,
-            self._pass_on,
+            lambda: tuple(self._leases.running),
+            self._leases.take_beat,
+            self._leases.pass_on,
         )
 
     # Claiming
@@ -156,8 +133,8 @@ class Worker:
                 free = self._settings.concurrency - self._commands - self._handlings.count
                 if free <= 0:
                     await _first(stopped, self._slot_freed.wait())
-                elif not self._beat_held.is_set():
-                    await _first(stopped, self._beat_held.wait())
+                elif not self._leases.are_held.is_set():
+                    await _first(stopped, self._leases.are_held.wait())
                 else:
                     asked_at = boot_seconds()
                     claim = await self._claim(free)
@@ -194,10 +171,10 @@ class Worker:
     ) -> None:
         for claimed in attempts:
             if claimed.submitted.handler is not None:
-                self._running[claimed.key] = self._handlings.launch(claimed, asked_at)
+                self._leases.running[claimed.key] = self._handlings.launch(claimed, asked_at)
             else:
-                halt, mark = Halt(self._until(asked_at)), " ".join(mark_of(*claimed.key))
-                self._running[claimed.key] = _Commanding(halt, mark, asked_at)
+                halt, mark = Halt(self._leases.until(asked_at)), " ".join(mark_of(*claimed.key))
+                self._leases.running[claimed.key] = Commanding(halt, mark, asked_at)
                 self._commands += 1
                 name = f"attempt-{claimed.key.job_id}"
                 tasks.create_task(self._attend(claimed, halt), name=name)
@@ -206,73 +183,18 @@ class Worker:
         try:
             await run_attempt(claimed, self._tools, halt, self._end_command)
         finally:
-            self._forget(claimed.key)
+            self._leases.forget(claimed.key)
             self._slot_freed.set()
 
     def _end_command(self) -> None:
         self._commands -= 1
         self._slot_freed.set()
 
-    def _forget(self, key: AttemptKey) -> None:
-        del self._running[key]
-
-    # Leases
-
     async def _obey_at_once(self, beats: Beats) -> None:
         """Beat whenever somebody may want a stop: the answer says so."""
         while True:
             await self._coordinator.wait_for_control(_CONTROL_SECONDS)
             beats.beat_now()
-
-    def _until(self, alive_at: float) -> float:
-        """Return when commands must be dead whose lease was asked for at that time."""
-        lease_seconds = self._settings.lease_seconds
-        return alive_at + lease_seconds - margin_of(lease_seconds)
-
-    def _pass_on(self, beat: Beat) -> None:
-        """Tell the runner what a beat brought. In the thread of the beats: the loop may stand."""
-        if beat.held is None:
-            return
-        until = self._until(beat.began)
-        held: list[str] = []
-        lost: list[str] = []
-        for key in beat.keys:
-            running = self._running.get(key)
-            if isinstance(running, _Commanding):
-                (held if key in beat.held else lost).append(running.mark)
-                if key in beat.held:
-                    running.halt.held_until = max(running.halt.held_until, until)
-        self._tools.runner.hold(until, held, lost)
-
-    def _take_beat(self, beat: Beat) -> None:
-        """Learn from a beat; without an answer no work is taken, and attempts end in time."""
-        if beat.held is None:
-            if self._beat_held.is_set():
-                _log.warning("beat_failed", detail=beat.detail)
-            self._beat_held.clear()
-            self._lose_overdue()
-            return
-        self._beaten_at = beat.began
-        self._beat_held.set()
-        for key in beat.keys:
-            self._obey(key, beat.held)
-
-    def _obey(self, key: AttemptKey, held: Mapping[AttemptKey, int | None]) -> None:
-        running = self._running.get(key)
-        if running is None:
-            return
-        if key not in held:
-            running.ask(HaltReason.LOST, 0)
-        elif (grace_seconds := held[key]) is not None:
-            running.ask(HaltReason.CANCEL, grace_seconds)
-
-    def _lose_overdue(self) -> None:
-        """Give up the attempts whose lease may soon be another's."""
-        now = boot_seconds()
-        for running in tuple(self._running.values()):
-            alive_at = max(self._beaten_at, running.claimed_at)
-            if now > alive_at + self._settings.lease_seconds * _LEASE_SAFETY:
-                running.ask(HaltReason.LOST, 0)
 
     # Stopping
 
@@ -304,7 +226,7 @@ class Worker:
             released.cancel()
 
     async def _all_ended(self) -> None:
-        while self._running:
+        while self._leases.running:
             self._slot_freed.clear()
             await self._slot_freed.wait()
 
@@ -316,12 +238,16 @@ class Worker:
         patient_until = boot_seconds() + _STUCK_SECONDS
         while not ended.done():
             await asyncio.wait({ended}, timeout=_STUCK_SECONDS / 10)
-            if boot_seconds() > patient_until and all(map(_is_stuck, self._running.values())):
+            if boot_seconds() > patient_until and all(
+                map(_is_stuck, self._leases.running.values())
+            ):
                 return
 
     async def _give_back_stuck(self) -> None:
         """Report what could not be stopped, as the last thing: it ends with this program."""
-        stuck = {key: running for key, running in self._running.items() if _is_stuck(running)}
+        stuck = {
+            key: running for key, running in self._leases.running.items() if _is_stuck(running)
+        }
         reports = [
             Report(key, outcome)
             for key, running in stuck.items()
@@ -336,11 +262,11 @@ class Worker:
                 await self._spool.keep([Spooled(worker_id, report) for report in reports])
 
     def _halt_all(self, grace_seconds: float) -> None:
-        for running in tuple(self._running.values()):
+        for running in tuple(self._leases.running.values()):
             running.ask(HaltReason.DRAIN, grace_seconds)
 
 
-def _is_stuck(running: _Running) -> bool:
+def _is_stuck(running: Running) -> bool:
     """Say whether a handler still runs, of one that was told to stop long ago."""
     return isinstance(running, Handling) and running.task is not None
 

@@ -9,7 +9,6 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 from uuid import UUID
@@ -21,6 +20,7 @@ from reactorcide.api.errors import unavailable
 from reactorcide.api.events.sight import Sight
 from reactorcide.api.events.telling import Owners, Told
 from reactorcide.eventstore import store
+from reactorcide.eventstore.background import Background
 from reactorcide.eventstore.database import DatabaseError, Pool, database_errors
 from reactorcide.eventstore.doorbell import Doorbell, Listener, Sleeper
 from reactorcide.eventstore.horizon import safe_position
@@ -111,7 +111,7 @@ class Watcher:
         self._followers: set[Follower] = set()
         self._is_wanted = asyncio.Event()
         self._is_reading = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background({"watcher-events": self._read, "watcher-rights": self._doubt})
 
     async def attach(self, follower: Follower) -> None:
         """Read while it is there; `position` is of now when this returns. Raises Problem (503).
@@ -142,10 +142,7 @@ class Watcher:
 
     async def __aenter__(self) -> Self:
         """Start."""
-        self._tasks = [
-            asyncio.create_task(self._read(), name="watcher-events"),
-            asyncio.create_task(self._doubt(), name="watcher-rights"),
-        ]
+        self._background.start()
         return self
 
     async def __aexit__(
@@ -156,10 +153,8 @@ class Watcher:
     ) -> None:
         """Stop."""
         self.close()
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await self._background.stop()
+        self._background.check()
 
     async def _read(self) -> None:
         while True:

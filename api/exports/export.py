@@ -10,10 +10,10 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from reactorcide.api.audit import catch_up, check_role
 from reactorcide.api.call import Call
@@ -21,6 +21,7 @@ from reactorcide.api.errors import INVALID_TOKEN, invalid_field, unauthorized, u
 from reactorcide.api.exchange import exchange_of
 from reactorcide.api.exports.asked import ExportQuery
 from reactorcide.api.exports.manifest import Manifest, Sealed
+from reactorcide.api.exports.taken import Asked, FileResponse, Piece, Taken
 from reactorcide.api.streaming import primed
 from reactorcide.eventstore.signed_note import Signer
 from reactorcide.projections import audit_events, audit_exports, checkpoints, sealed_log
@@ -38,13 +39,6 @@ _RECHECK_SECONDS: Final = 1.0
 _RECORDS_EACH: Final = 50
 
 
-class _Piece(NamedTuple):
-    """Some whole records."""
-
-    content: bytes
-    positions: tuple[int, ...]
-
-
 async def export(call: Call[None, ExportQuery]) -> Response:
     """Answer with the file, oldest event first. Raises Problem (403, 422, 503)."""
     check_role(call.caller)
@@ -56,11 +50,11 @@ async def export(call: Call[None, ExportQuery]) -> Response:
     }
     if call.request.method == "HEAD":
         return Response(headers=headers, media_type=query.form.media_type)
-    _record(call, span)
-    content = (piece.content async for piece in _pieces(call, span))
-    return StreamingResponse(
-        await primed(content), headers=headers, media_type=query.form.media_type
-    )
+    _say(call, span)
+    operation = exchange_of(call.request.scope).operation
+    taken = Taken(Asked(call.context, operation, query, span), call.services.accesses)
+    content = await primed(taken.told(_pieces(call, span)))
+    return FileResponse(content, taken, headers, query.form.media_type)
 
 
 async def manifest(call: Call[None, ExportQuery]) -> Response:
@@ -81,8 +75,8 @@ async def manifest(call: Call[None, ExportQuery]) -> Response:
     return Response(said.signed(signer), media_type=NOTE)
 
 
-def _record(call: Call[None, ExportQuery], span: Span) -> None:
-    """Say in the log who takes what along, before the first byte of it."""
+def _say(call: Call[None, ExportQuery], span: Span) -> None:
+    """Say in the process's log who takes what along, before the first byte of it."""
     said = {"format": call.query.format, "filters": call.query.filters(), **span._asdict()}
     log.info("audit_exported", **said, **exchange_of(call.request.scope).bound())
 
@@ -135,7 +129,7 @@ async def _span(call: Call[None, ExportQuery]) -> Span:
     return Span(query.after or 0, latest if query.to is None else query.to)
 
 
-async def _pieces(call: Call[None, ExportQuery], span: Span) -> AsyncIterator[_Piece]:
+async def _pieces(call: Call[None, ExportQuery], span: Span) -> AsyncIterator[Piece]:
     """Yield the file, page by page. Raises Problem when the caller may not read on.
 
     Then, and when the server stops, the answer is cut off: it must not look like a whole one.
@@ -144,7 +138,7 @@ async def _pieces(call: Call[None, ExportQuery], span: Span) -> AsyncIterator[_P
     log = await sealed_log.origin(services.pool)
     sure_at = time.monotonic()
     if query.after is None and query.form.head:
-        yield _Piece(query.form.head, ())
+        yield Piece(query.form.head, ())
     async for page in audit_exports.pages(services.pool, span, query.wanted()):
         if services.events.is_closing:
             raise unavailable("The server is stopping")
@@ -154,7 +148,7 @@ async def _pieces(call: Call[None, ExportQuery], span: Span) -> AsyncIterator[_P
             sure_at = time.monotonic()
         for some in _parts(page):
             content = b"".join([query.form.record(one, log) for one in some])
-            yield _Piece(content, tuple(one.event.position for one in some))
+            yield Piece(content, tuple(one.event.position for one in some))
 
 
 def _parts(page: Sequence[Audited]) -> Iterator[Sequence[Audited]]:

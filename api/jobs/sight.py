@@ -3,7 +3,7 @@
 from typing import Any
 
 from reactorcide.api.call import Call
-from reactorcide.api.errors import forbidden, not_found
+from reactorcide.api.errors import Hidden, forbidden, not_found
 from reactorcide.eventstore import store
 from reactorcide.eventstore.domain.job import Status
 from reactorcide.eventstore.record import RecordedEvent
@@ -19,8 +19,10 @@ async def visible_job(call: Call[Any, Any]) -> Job:
         job = jobs.fold(await archived_stream(call))
         if job is not None and job.state.status is Status.DELETED:
             raise not_found(kind="job")
-    if job is None or not (job.submitted.user_id == caller.user_id or caller.sees_every_job):
+    if job is None:
         raise not_found(kind="job")
+    if not (job.submitted.user_id == caller.user_id or caller.sees_every_job):
+        raise Hidden("job")
     return job
 
 
@@ -33,8 +35,10 @@ async def visible_stream(call: Call[Any, Any]) -> list[RecordedEvent]:
     job = jobs.fold(recorded) if recorded and recorded[0].stream_type == "job" else None
     is_own = job is not None and job.submitted.user_id == call.caller.user_id
     is_there = job is not None and job.state.status is not Status.DELETED
-    if job is None or not (call.caller.sees_every_job or (is_own and is_there)):
+    if job is None or not (call.caller.sees_every_job or is_there):
         raise not_found(kind="job")
+    if not (call.caller.sees_every_job or is_own):
+        raise Hidden("job")
     return recorded
 
 

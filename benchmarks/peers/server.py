@@ -4,7 +4,6 @@ A system's tables are made once, in a database of its own; every measurement the
 that, so that none finds what another left behind.
 """
 
-import asyncio
 import contextlib
 import os
 import tempfile
@@ -15,6 +14,7 @@ from typing import Final
 
 import asyncpg
 
+from reactorcide.benchmarks.ending import running
 from reactorcide.benchmarks.harness import with_database
 from reactorcide.cli.embedded import SETTINGS, EmbeddedPostgres
 from reactorcide.eventstore.database import Connection
@@ -90,12 +90,8 @@ async def _server() -> AsyncIterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="rc-peers-") as directory:
         settings = {**SETTINGS, "shared_buffers": _shared_buffers()}
-        postgres = EmbeddedPostgres(Path(directory), settings=settings)
-        base = await asyncio.to_thread(postgres.start)
-        try:
+        async with running(EmbeddedPostgres(Path(directory), settings=settings)) as base:
             yield base
-        finally:
-            await asyncio.to_thread(postgres.stop)
 
 
 def _shared_buffers() -> str:

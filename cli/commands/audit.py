@@ -12,7 +12,14 @@ from reactorcide.cli import exits
 from reactorcide.cli.client import Client
 from reactorcide.cli.commands.audit_export import check_export, export, filters
 from reactorcide.cli.exits import Stop
-from reactorcide.cli.options import client_command, database_options, output_option, read_settings
+from reactorcide.cli.options import (
+    client_command,
+    cursor_option,
+    database_options,
+    limit_option,
+    output_option,
+    read_settings,
+)
 from reactorcide.cli.output import note, show_document, show_list, show_record
 
 COLUMNS: Final = (
@@ -41,8 +48,8 @@ audit.add_command(check_export)
 @audit.command("list")
 @filters
 @click.option("--job-id", metavar="ID", help="Reads of this job's log and artifacts only.")
-@click.option("--limit", type=click.IntRange(1, 200), help="[default: 50]")
-@click.option("--cursor", help="The last page's next_cursor.")
+@limit_option
+@cursor_option
 @output_option
 @client_command
 def list_events(client: Client, output: str, **query: Any) -> None:
@@ -97,7 +104,7 @@ def _copy_tree(client: Client, directory: Path, sealed: Mapping[str, Any]) -> in
 @audit.command()
 @click.argument("request_id")
 @click.option("--limit", type=click.IntRange(1, 200), help="Beginnings of one page [default: 50]")
-@click.option("--cursor", help="The last page's next_cursor.")
+@cursor_option
 @output_option
 @client_command
 def tree(client: Client, request_id: str, output: str, **query: Any) -> None:

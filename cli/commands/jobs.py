@@ -8,7 +8,7 @@ import click
 
 from reactorcide.cli import exits
 from reactorcide.cli.client import Client, segment
-from reactorcide.cli.options import PAIR, client_command, output_option
+from reactorcide.cli.options import PAIR, client_command, output_option, page_options
 from reactorcide.cli.output import cell, show_changes, show_list, show_record
 
 COLUMNS: Final = (
@@ -50,9 +50,7 @@ def jobs() -> None:
 @click.option("--created-after", metavar="TIME", help="RFC 3339, as in 2026-01-31T12:00:00Z.")
 @click.option("--created-before", metavar="TIME")
 @click.option("-q", "--search", "q", metavar="TEXT", help="Of a name that holds this.")
-@click.option("--limit", type=click.IntRange(1, 200), help="[default: 50]")
-@click.option("--offset", type=click.IntRange(min=0))
-@click.option("--cursor", help="The last page's next_cursor.")
+@page_options
 @click.option("--at", metavar="MOMENT", help="As of a past time (RFC 3339) or position.")
 @output_option
 @client_command

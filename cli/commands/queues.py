@@ -5,7 +5,7 @@ from typing import Any, Final
 import click
 
 from reactorcide.cli.client import Client
-from reactorcide.cli.options import client_command, output_option
+from reactorcide.cli.options import client_command, output_option, page_options
 from reactorcide.cli.output import show_list
 
 COLUMNS: Final = ("queue_name", "submitted", "queued", "claimed", "running")
@@ -17,9 +17,7 @@ def queues() -> None:
 
 
 @queues.command("list")
-@click.option("--limit", type=click.IntRange(1, 200), help="[default: 50]")
-@click.option("--offset", type=click.IntRange(min=0))
-@click.option("--cursor", help="The last page's next_cursor.")
+@page_options
 @click.option("--at", metavar="MOMENT", help="As of a past time (RFC 3339) or position.")
 @output_option
 @client_command

@@ -11,6 +11,7 @@ from reactorcide.cli.options import (
     client_command,
     database_options,
     output_option,
+    page_options,
     read_settings,
 )
 from reactorcide.cli.output import note, show_list, show_record
@@ -89,9 +90,7 @@ def create(
 
 @token.command("list")
 @click.option("--user", "user_id", metavar="USER_ID", help="Of another user (admins).")
-@click.option("--limit", type=click.IntRange(1, 200), help="[default: 50]")
-@click.option("--offset", type=click.IntRange(min=0))
-@click.option("--cursor", help="The last page's next_cursor.")
+@page_options
 @output_option
 @client_command
 def list_tokens(client: Client, output: str, **query: Any) -> None:

@@ -6,7 +6,13 @@ from typing import Any, Final
 import click
 
 from reactorcide.cli.client import Client, segment
-from reactorcide.cli.options import client_command, database_options, output_option, read_settings
+from reactorcide.cli.options import (
+    client_command,
+    database_options,
+    output_option,
+    page_options,
+    read_settings,
+)
 from reactorcide.cli.output import show_list, show_record
 from reactorcide.eventstore.domain.access import ROLES
 
@@ -48,9 +54,7 @@ def create(
 
 
 @user.command("list")
-@click.option("--limit", type=click.IntRange(1, 200), help="[default: 50]")
-@click.option("--offset", type=click.IntRange(min=0))
-@click.option("--cursor", help="The last page's next_cursor.")
+@page_options
 @output_option
 @client_command
 def list_users(client: Client, output: str, **query: Any) -> None:

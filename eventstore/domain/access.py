@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from reactorcide.eventstore.domain.errors import NotGranted
 
-ROLES: Final = ("user", "auditor", "operator", "admin")
+Role: TypeAlias = Literal["user", "auditor", "operator", "admin"]
 """`user`: own jobs; `auditor`: reads everything; `operator`: every job; `admin`: everything."""
 
-SCOPES: Final = (
+Scope: TypeAlias = Literal[
     "jobs:read",
     "jobs:write",
     "logs:read",
@@ -30,7 +30,10 @@ SCOPES: Final = (
     "projections:manage",
     "audit:read",
     "audit:redact",
-)
+]
+
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 
 _READ: Final = frozenset({"jobs:read", "logs:read", "artifacts:read"})
 _OWN: Final = _READ | {

@@ -17,6 +17,7 @@ from reactorcide.eventstore.domain.events import (
     AccessArtifactRead,
     AccessDenied,
     AccessEvent,
+    AccessExported,
     AccessLogRead,
     AccessRefused,
 )
@@ -37,6 +38,7 @@ TRANSITIONS: Final[Mapping[ReportStatus, Mapping[type[AccessEvent], ReportStatus
                 AccessRefused: ReportStatus.RECORDED,
                 AccessLogRead: ReportStatus.RECORDED,
                 AccessArtifactRead: ReportStatus.RECORDED,
+                AccessExported: ReportStatus.RECORDED,
             },
             ReportStatus.RECORDED: {},
         }

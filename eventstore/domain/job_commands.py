@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from reactorcide.eventstore.domain.events import JobSubmitted
+from reactorcide.eventstore.domain.job_events import JobSubmitted
 
 CANCELLED_ON_REQUEST = "cancelled on request"
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from reactorcide.eventstore.domain.errors import IllegalTransition
-from reactorcide.eventstore.domain.events import (
+from reactorcide.eventstore.domain.job_events import (
     JobCancelled,
     JobCancelRequested,
     JobClaimed,

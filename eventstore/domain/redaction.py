@@ -17,6 +17,7 @@ from reactorcide.eventstore.domain.events import (
     REDACTED,
     AccessArtifactRead,
     AccessDenied,
+    AccessExported,
     AccessLogRead,
     AccessRefused,
     AnyEvent,
@@ -82,6 +83,8 @@ _STAYS: Final[Mapping[type[AnyEvent], str]] = {
     AccessRefused: "count first_at last_at operations is_rest reason",
     AccessLogRead: "count first_at last_at operations job_id",
     AccessArtifactRead: "count first_at last_at operations job_id",
+    AccessExported: "count first_at last_at operations format after to events last_position "
+    "is_whole",
 }
 
 STAYS: Final[Mapping[type[Event], frozenset[str]]] = MappingProxyType(

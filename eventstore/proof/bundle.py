@@ -28,11 +28,12 @@ from typing import Any, Final, Literal, Self, TypeAlias
 from pydantic_core import from_json
 
 from reactorcide.eventstore.leaves import RawEvent
-from reactorcide.eventstore.merkle import HASH_BYTES, inner_hash
+from reactorcide.eventstore.merkle import HASH_BYTES
 from reactorcide.eventstore.proof.findings import Finding, Wrong, first
+from reactorcide.eventstore.proof.peaks import Peaks
 from reactorcide.eventstore.proof.redactions import NO_SALT, Redactions
 from reactorcide.eventstore.proof.streams import Streams
-from reactorcide.eventstore.proof.verification import Trust
+from reactorcide.eventstore.proof.trust import Trust
 from reactorcide.eventstore.signed_note import NoteBroken
 
 Holds: TypeAlias = Literal["log", "stream", "range"]
@@ -64,33 +65,6 @@ class VerifiedBundle:
     checkpoints: int
     """Signatures that hold."""
     finding: Finding | None
-
-
-class Peaks:
-    """The roots of the whole subtrees that make up the leaves so far, the largest first."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._peaks: list[tuple[int, bytes]] = []
-
-    def push(self, height: int, node: bytes) -> None:
-        """Add the next 2**height leaves by their root. Raises ValueError where none can be."""
-        if self.size % (1 << height):
-            msg = "a skipped subtree begins where none can"
-            raise ValueError(msg)
-        self.size += 1 << height
-        peaks = self._peaks
-        while peaks and peaks[-1][0] == height:
-            node = inner_hash(peaks.pop()[1], node)
-            height += 1
-        peaks.append((height, node))
-
-    def root(self) -> bytes:
-        """Return the root over all leaves; there must be one."""
-        *others, (_, found) = self._peaks
-        for _, peak in reversed(others):
-            found = inner_hash(peak, found)
-        return found
 
 
 def read_header(path: Path) -> dict[str, Any]:

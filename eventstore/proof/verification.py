@@ -9,10 +9,10 @@ from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from types import TracebackType
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Self
 
 from reactorcide.eventstore.leaves import RawEvent
 from reactorcide.eventstore.merkle import (
@@ -29,47 +29,12 @@ from reactorcide.eventstore.proof.findings import Finding, Wrong, first
 from reactorcide.eventstore.proof.redactions import Redactions
 from reactorcide.eventstore.proof.rows import Copy, Page, SealedTile, SignedCheckpoint
 from reactorcide.eventstore.proof.streams import Streams
-from reactorcide.eventstore.signed_note import NoteBroken, TreeHead, Verifier
+from reactorcide.eventstore.proof.trust import Trust
+from reactorcide.eventstore.signed_note import NoteBroken, TreeHead
 
 _NOTHING: Final[Sequence[Copy]] = ()
 _TILE_CHANGED: Final = "its sealed hashes were changed, the event was not"
 _DATABASE: Final = "the database"
-
-
-class TileCopies(Protocol):
-    """Tiles that were handed out before, and are kept elsewhere."""
-
-    place: str
-
-    def tile(self, tile: TileId) -> bytes | None:
-        """Return the widest copy of a tile; None where there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """What a log is held against that is not in it."""
-
-    keys: Sequence[Verifier]
-    """Whose signatures count: one, or those that came one after the other. Their name is the
-    log's."""
-    copies: Sequence[Copy] = ()
-    """Signed checkpoints kept elsewhere."""
-    tiles: Sequence[TileCopies] = ()
-
-    def head(self, note: str) -> TreeHead:
-        """Return what a checkpoint says that one of the keys signed. Raises NoteBroken."""
-        broken = NoteBroken("there is no key to verify it with")
-        for key in self.keys:
-            try:
-                head = TreeHead.parse(key.open(note))
-            except NoteBroken as error:
-                broken = error
-                continue
-            if head.origin != key.name:
-                detail = f"it is about another log: {head.origin}"
-                raise NoteBroken(detail)
-            return head
-        raise broken
 
 
 class Expected(NamedTuple):

@@ -17,6 +17,7 @@ from reactorcide.tests.api.test_audit import PATH, found, submitted, types
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.waiting import until
 
+NOBODYS: Final = "018f0000-0000-7000-8000-000000000000"
 BAD: Final = {"Authorization": "Bearer rct_ThisTextIsNobodysTokenAndMustNotBeKept"}
 EVERYTHING: Final = (
     "SELECT e::text FROM events AS e UNION ALL SELECT a::text FROM audit_events AS a"
@@ -133,14 +134,35 @@ async def test_what_does_not_fit_the_state_is_refused(
     assert await found(admin, type="access.refused") == events
 
 
-async def test_what_is_wrong_otherwise_is_not_recorded(
+async def test_what_is_somebody_elses_is_denied_and_what_is_nobodys_is_not(
     services: Services, user: Client, stranger: Client, auditor: Client
 ) -> None:
-    """Invalid input, what is not there or somebody else's: the answer tells nothing apart."""
+    """The answers are alike but for the path; only the trail tells them apart."""
     job = await submitted(user)
+    token_id = (await user.get("/api/v1/me")).json()["token"]["token_id"]
+    tried = [f"jobs/{job['job_id']}{part}" for part in ("", "/logs", "/diff?from=1&to=1")]
+    for path in (*tried, f"tokens/{token_id}"):
+        hidden = await stranger.get(f"/api/v1/{path}")
+        unknown = await stranger.get(f"/api/v1/{path.replace(path.split('/')[1][:36], NOBODYS)}")
+        same = {"instance", "request_id"}
+        assert hidden.status_code == unknown.status_code == 404
+        assert hidden.headers.keys() == unknown.headers.keys()
+        told = ({k: v for k, v in one.json().items() if k not in same} for one in (hidden, unknown))
+        assert next(told) == next(told)
+    (event,) = await reported(services, auditor, stream_type="access")
+    me = (await stranger.get("/api/v1/me")).json()["user"]["user_id"]
+    assert (event["type"], event["actor"]["id"]) == ("access.denied", me)
+    assert (event["data"]["reason"], event["data"]["count"]) == ("hidden", 4)
+    assert event["data"]["operations"] == ["getJob", "getJobLogs", "diffJob", "getToken"]
+
+
+async def test_what_is_wrong_otherwise_is_not_recorded(
+    services: Services, user: Client, auditor: Client
+) -> None:
+    """Invalid input, what is not there, and what is gone."""
     await user.post("/api/v1/jobs", json={})
-    await stranger.get(f"/api/v1/jobs/{job['job_id']}/logs")
-    await stranger.get("/api/v1/nowhere")
+    await user.get(f"/api/v1/jobs/{NOBODYS}/logs")
+    await user.get("/api/v1/nowhere")
     assert await reported(services, auditor, stream_type="access") == []
 
 

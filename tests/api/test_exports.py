@@ -27,6 +27,7 @@ from reactorcide.tests.api.serving import serving
 from reactorcide.tests.api.test_audit import found, submitted
 from reactorcide.tests.api.test_errors import problem
 from reactorcide.tests.conftest import Connection
+from reactorcide.tests.eventstore.waiting import until
 
 PATH: Final = "/api/v1/audit/export"
 MANIFEST: Final = f"{PATH}/manifest"
@@ -42,6 +43,8 @@ SELECT
     jsonb_build_object('reason', repeat(md5(n::text), 200)), 'system'
 FROM generate_series(1, $1) AS n"""
 EVENTS: Final = 5000
+BROKEN_OFF: Final = """
+SELECT data::text FROM events WHERE type = 'access.exported' AND data ->> 'is_whole' = 'false'"""
 FOLLOWED: Final = "INSERT INTO checkpoints (name, position) VALUES ('audit_events', $1)"
 
 
@@ -82,6 +85,8 @@ async def test_a_file_has_everything_once_oldest_first(
     await some_history(services, user)
     content, to = await exported(auditor, name)
     everything = (await found(auditor, limit=200))[::-1]
+    (own,) = [nth for nth, event in enumerate(everything) if event["type"] == "access.exported"]
+    del everything[own]  # recorded when it was through
     assert to == everything[-1]["position"]
     if name == "csv":
         rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
@@ -156,6 +161,76 @@ async def test_who_exported_what_is_in_the_log(
     (line,) = [one for one in capsys.readouterr().out.splitlines() if "audit_exported" in one]
     for said in (f"user_id={me}", "token_id=", "format=csv", "after=1", "'job.submitted'"):
         assert said in line
+
+
+async def exports(client: Client, **query: Any) -> list[dict[str, Any]]:
+    """Return what the trail says of exports, the newest first."""
+    return await found(client, type="access.exported", **query)
+
+
+async def test_an_export_is_an_event(user: Client, auditor: Client) -> None:
+    """Who took what along, how much of it that was, and that it came to its end: at once."""
+    job = await submitted(user)
+    query = {"type": "job.submitted", "stream_id": job["job_id"]}
+    headers = {"X-Request-ID": "taken-along"}
+    answer = await auditor.get(PATH, params={"format": "csv", **query}, headers=headers)
+    (event,) = await exports(auditor)
+    me = (await auditor.get("/api/v1/me")).json()
+    assert event["actor"] == {
+        "type": "user",
+        "id": me["user"]["user_id"],
+        "token_id": me["token"]["token_id"],
+    }
+    assert (event["request_id"], event["ip"]) == ("taken-along", "127.0.0.1")
+    data = event["data"]
+    assert data["first_at"] <= data["last_at"]
+    position = int(next(csv.DictReader(io.StringIO(answer.text)))["position"])
+    assert {name: data[name] for name in data if not name.endswith("_at")} == {
+        "count": 1,
+        "operations": ["exportAuditEvents"],
+        "format": "csv",
+        "filters": query,
+        "after": 0,
+        "to": int(answer.headers[TO_POSITION]),
+        "events": 1,
+        "last_position": position,
+        "is_whole": True,
+    }
+    assert await exports(auditor, request_id="taken-along", outcome="success") == [event]
+
+
+async def test_a_part_and_a_refused_export(auditor: Client) -> None:
+    """Each part is an event; what takes nothing along is none."""
+    to = (await exported(auditor, "ndjson"))[1]
+    assert await exported(auditor, "ndjson", after=to - 1, to=to)
+    assert (await auditor.head(PATH, params={"format": "csv"})).status_code == 200
+    assert (await auditor.get(PATH, params={"format": "csv", "to": 10**9})).status_code == 422
+    parts = [event["data"] for event in await exports(auditor)]
+    assert [(one["after"], one["to"], one["events"]) for one in parts] == [
+        (to - 1, to, 1),
+        (0, to, parts[1]["events"]),
+    ]
+
+
+async def test_an_export_that_the_client_breaks_off_is_an_event(
+    many: int, settings: ApiSettings, connection: Connection
+) -> None:
+    """With what was handed out by then."""
+    async with open_services(settings) as services, serving(services, 65_536) as url:
+        token, _ = await token_for(services, "ada", "admin")
+        headers = {"Authorization": f"Bearer {token}"}
+        async with Client(base_url=url, headers=headers, timeout=60) as client:
+            query = {"format": "ndjson", "to": str(many)}
+            async with client.stream("GET", PATH, params=query) as answer:
+                await anext(answer.aiter_raw(4096))
+
+            async def is_recorded() -> bool:
+                return bool(await connection.fetchval(BROKEN_OFF))
+
+            await until(is_recorded, 30)
+    data = json.loads(await connection.fetchval(BROKEN_OFF))
+    assert 0 < data["events"] < EVENTS
+    assert data["to"] == many > data["last_position"]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import math
 import struct
+from decimal import Decimal
 from typing import Any, Final
 
 import pytest
@@ -103,6 +104,36 @@ def test_the_way_it_was_written_does_not_matter(value: Any, is_ascii: bool) -> N
     assert canonical(turned) == canonical_text(json.dumps(turned)) == made
     assert canonical_text(made.decode()) == made
     assert json.loads(made, parse_int=float) == json.loads(json.dumps(value), parse_int=float)
+
+
+ALIKE: Final = (
+    (str(2**53), str(2**53 + 1)),
+    (str(2**63 - 1), str(2**63 - 2), str(2**63), "9223372036854776000", "-9223372036854775807"),
+    ("1e300", str(10**300 + 1)),
+)
+"""Whole numbers that are the same double, or a neighbour's."""
+
+
+@pytest.mark.parametrize("numbers", ALIKE)
+def test_whole_numbers_that_no_double_tells_apart_are_written_differently(
+    numbers: tuple[str, ...],
+) -> None:
+    """Each as just the number it is: who changed its last digits would change the hash."""
+    written = [canonical_text(f'{{"n":[{number}]}}').decode() for number in numbers]
+    assert len(set(written)) == len(numbers)
+    for text, number in zip(written, numbers, strict=True):
+        assert Decimal(text[6:-2]) == Decimal(number)
+
+
+@given(st.integers(-(10**25), 10**25), st.integers(-3, 3))
+def test_whole_numbers_have_one_form_each(number: int, step: int) -> None:
+    """As a value and as a text; one that its double writes exactly is written as that does."""
+    for one in (number, number + step, 2**53 + step, -(2**63) + step):
+        made = canonical(one)
+        assert canonical_text(str(one)) == canonical_text(made.decode()) == made
+        assert Decimal(made.decode()) == one
+        if abs(one) <= 2**53:
+            assert made == str(one).encode()
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -17,12 +17,8 @@ from typing import Final
 import asyncpg
 import pytest
 
-from reactorcide.cli.embedded import (
-    DataDirError,
-    DataVersionError,
-    EmbeddedPostgres,
-    ServerFailedError,
-)
+from reactorcide.cli.cluster import DataDirError, DataVersionError, ServerFailedError
+from reactorcide.cli.embedded import EmbeddedPostgres
 from reactorcide.cli.postgres_binaries import (
     NoPostgresError,
     OldPostgresError,

@@ -10,7 +10,7 @@ from reactorcide.eventstore.domain.events import Event, UserDeactivated, UserRol
 from reactorcide.eventstore.domain.job import JOB
 from reactorcide.eventstore.domain.user import USER
 from reactorcide.eventstore.ids import new_id
-from reactorcide.eventstore.proof.verification import Trust
+from reactorcide.eventstore.proof.trust import Trust
 from reactorcide.eventstore.signed_note import Signer
 from reactorcide.projections import checkpoints, sealed_log
 from reactorcide.projections.sealer import NAME, LogSealer

@@ -16,7 +16,7 @@ from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.proof.bundle import BundleBroken, VerifiedBundle, verify_bundle
 from reactorcide.eventstore.proof.findings import Wrong
 from reactorcide.eventstore.proof.rows import Copy
-from reactorcide.eventstore.proof.verification import Trust
+from reactorcide.eventstore.proof.trust import Trust
 from reactorcide.projections import sealed_log
 from reactorcide.projections.bundling import Bundled, NothingSealed, Selection, write_bundle
 from reactorcide.tests.conftest import Connection

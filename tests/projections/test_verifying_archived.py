@@ -6,7 +6,7 @@ from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.proof.bundle import verify_bundle
 from reactorcide.eventstore.proof.findings import Wrong
-from reactorcide.eventstore.proof.verification import Trust
+from reactorcide.eventstore.proof.trust import Trust
 from reactorcide.eventstore.signed_note import Signer
 from reactorcide.projections import sealed_log
 from reactorcide.projections.archiving import archive

@@ -7,6 +7,7 @@ from uuid import UUID
 from reactorcide.eventstore.domain.events import (
     AccessArtifactRead,
     AccessDenied,
+    AccessExported,
     AccessLogRead,
     AccessRefused,
     AnyEvent,
@@ -78,6 +79,19 @@ REBUILT: Final = ProjectionRebuilt(
 )
 DENIED: Final = AccessDenied(count=3, first_at=NOW, last_at=LATER, reason="bad_token")
 REFUSED: Final = AccessRefused(count=1, first_at=NOW, last_at=NOW, reason="conflict")
+EXPORTED: Final = AccessExported(
+    count=1,
+    first_at=NOW,
+    last_at=LATER,
+    operations=("exportAuditEvents",),
+    format="csv",
+    filters={"type": "job.submitted"},
+    after=0,
+    to=70,
+    events=12,
+    last_position=66,
+    is_whole=True,
+)
 LOG_READ: Final = AccessLogRead(count=1, first_at=NOW, last_at=NOW, job_id=UUID(int=8))
 ARTIFACT_READ: Final = AccessArtifactRead(count=1, first_at=NOW, last_at=NOW, job_id=UUID(int=8))
 
@@ -118,6 +132,7 @@ EVENTS: Final[tuple[AnyEvent, ...]] = (
     REFUSED,
     LOG_READ,
     ARTIFACT_READ,
+    EXPORTED,
 )
 
 _QUEUED_SO: Final = (SUBMITTED, QUEUED)

@@ -88,6 +88,7 @@ from reactorcide.tests.eventstore.domain.samples import (
     ARTIFACT_READ,
     DENIED,
     DEPENDENCY,
+    EXPORTED,
     ISSUED,
     LOG_READ,
     NOW,
@@ -358,7 +359,7 @@ def projection_histories() -> st.SearchStrategy[
 
 
 _reports: Final[st.SearchStrategy[ReportCommand]] = st.builds(
-    Report, st.sampled_from((DENIED, REFUSED, LOG_READ, ARTIFACT_READ))
+    Report, st.sampled_from((DENIED, REFUSED, LOG_READ, ARTIFACT_READ, EXPORTED))
 )
 
 

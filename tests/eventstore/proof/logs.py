@@ -23,7 +23,8 @@ from reactorcide.eventstore.merkle import TILE_WIDTH, TileId, Tree
 from reactorcide.eventstore.proof.findings import Finding
 from reactorcide.eventstore.proof.rows import Copy, Page, SealedTile, SignedCheckpoint
 from reactorcide.eventstore.proof.tiles import sealed_at
-from reactorcide.eventstore.proof.verification import Expected, Trust, Verification, moved
+from reactorcide.eventstore.proof.trust import Trust
+from reactorcide.eventstore.proof.verification import Expected, Verification, moved
 from reactorcide.eventstore.signed_note import Signer, TreeHead
 from reactorcide.tests.eventstore.domain.samples import (
     ISSUED,

@@ -14,7 +14,7 @@ from uuid import UUID
 from reactorcide.eventstore.leaves import RawEvent
 from reactorcide.eventstore.merkle import TILE_WIDTH
 from reactorcide.eventstore.proof.findings import Wrong
-from reactorcide.eventstore.proof.verification import Trust
+from reactorcide.eventstore.proof.trust import Trust
 from reactorcide.tests.eventstore.proof.logs import STRANGER, TRUST, Log, resigned, seal
 
 
