@@ -21,11 +21,11 @@ from reactorcide.eventstore import redactions, store
 from reactorcide.eventstore.canonical import canonical
 from reactorcide.eventstore.codec import EVENT_TYPES, CodecError, decode
 from reactorcide.eventstore.database import Connection
-from reactorcide.eventstore.domain.events import REDACTED, AnyEvent, JobSubmitted
+from reactorcide.eventstore.domain.events import REDACTED, AnyEvent, EventRedacted, JobSubmitted
+from reactorcide.eventstore.domain.once import Make
 from reactorcide.eventstore.domain.redaction import (
     REDACTION,
-    RedactEvent,
-    RedactionStatus,
+    RedactionState,
     check_ended,
     remains,
 )
@@ -105,9 +105,13 @@ async def _record(
     left: Mapping[str, Any],
 ) -> None:
     """Record who redacts it, and why. Raises NotLegal when somebody already has."""
-    command = RedactEvent(event.position, call.body.reason, sha256(canonical(left)).hexdigest())
-    door = TransactionDoor[RedactionStatus](connection, lambda _: InlineRows("", ()))
-    await handle(connection, door, REDACTION, event.event_id, command, call.context)
+    fact = EventRedacted(
+        position=event.position,
+        reason=call.body.reason,
+        remaining_hash=sha256(canonical(left)).hexdigest(),
+    )
+    door = TransactionDoor[RedactionState](connection, lambda _: InlineRows("", ()))
+    await handle(connection, door, REDACTION, event.event_id, Make(fact), call.context)
 
 
 def _without(body: str, event: RecordedEvent) -> str:

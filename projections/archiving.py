@@ -25,8 +25,9 @@ import asyncpg
 from reactorcide.eventstore import store
 from reactorcide.eventstore.archived import NotAsSealed, Sealed, line_of
 from reactorcide.eventstore.database import Connection, Database, database_errors
-from reactorcide.eventstore.domain.archive import ARCHIVE, ArchiveStatus, ArchiveStreams
+from reactorcide.eventstore.domain.archive import ARCHIVE, ArchiveState
 from reactorcide.eventstore.domain.events import StreamsArchived
+from reactorcide.eventstore.domain.once import Make
 from reactorcide.eventstore.handle import TransactionDoor, handle_new
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.objects import ObjectStore, StoreUnavailable
@@ -263,8 +264,8 @@ async def _replace(connection: Connection, made: ArchivedObject) -> None:
         first_position=made.first_position,
         last_position=made.last_position,
     )
-    door = TransactionDoor[ArchiveStatus](connection, lambda _: InlineRows("", ()))
-    await handle_new(door, ARCHIVE, made.object_id, ArchiveStreams(fact), SYSTEM)
+    door = TransactionDoor[ArchiveState](connection, lambda _: InlineRows("", ()))
+    await handle_new(door, ARCHIVE, made.object_id, Make(fact), SYSTEM)
     await audit_events.drop_streams(connection, stream_ids)
     await archives.delete_events(connection, made.object_id)
     await jobs.drop(connection, stream_ids)
