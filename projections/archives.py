@@ -7,6 +7,7 @@ are no fold of the log, but can be made anew from the objects that `streams.arch
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -17,23 +18,33 @@ from reactorcide.eventstore.record import RecordedEvent
 
 _KEEP_OBJECT: Final = """
 INSERT INTO archived_objects
-    (object_id, object_key, sha256, streams, events, first_position, last_position)
-VALUES ($1, $2, $3, $4, $5, $6, $7)"""
+    (object_id, object_key, sha256, streams, events, first_position, last_position,
+    last_recorded_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"""
 _KEEP_STREAMS: Final = """
 INSERT INTO archived_streams
-SELECT w.stream_id, $1, w.events, w.first_position, w.last_position, w.block_start, w.block_end
-FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-    AS w (stream_id, events, first_position, last_position, block_start, block_end)"""
+SELECT
+    w.stream_id, $1, w.events, w.first_position, w.last_position, w.block_start, w.block_end,
+    w.stream_type, w.ended_as
+FROM unnest(
+    $2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
+    $9::text[]
+) AS w (
+    stream_id, events, first_position, last_position, block_start, block_end, stream_type, ended_as
+)"""
 _DELETE: Final = "SELECT delete_archived($1)"
 _KEYS: Final = "SELECT object_key FROM archived_objects WHERE object_key = ANY ($1::text[])"
 _OBJECT: Final = """
-SELECT object_key, sha256 FROM archived_objects WHERE object_id = $1"""
+SELECT object_key, sha256, last_recorded_at FROM archived_objects WHERE object_id = $1"""
 _STREAMS: Final = """
-SELECT stream_id, events, first_position, last_position, block_start, block_end
+SELECT
+    stream_id, events, first_position, last_position, block_start, block_end, stream_type, ended_as
 FROM archived_streams WHERE object_id = $1 ORDER BY block_start, stream_id"""
 _BLOCK: Final = """
 SELECT o.object_key, s.block_start, s.block_end
 FROM archived_streams AS s JOIN archived_objects AS o USING (object_id) WHERE s.stream_id = $1"""
+_NEWEST: Final = """
+SELECT last_recorded_at FROM archived_objects ORDER BY last_recorded_at DESC LIMIT 1"""
 
 
 class ArchivedStream(NamedTuple):
@@ -45,6 +56,9 @@ class ArchivedStream(NamedTuple):
     last_position: int
     block_start: int
     block_end: int
+    stream_type: str
+    ended_as: str | None
+    """The status that a job ended in; None for what is no job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,8 @@ class ArchivedObject:
     sha256: bytes
     streams: Sequence[ArchivedStream]
     """At least one."""
+    last_recorded_at: datetime
+    """Of all its events."""
 
     @property
     def events(self) -> int:
@@ -84,6 +100,7 @@ async def keep(connection: Connection, made: ArchivedObject) -> None:
         made.events,
         made.first_position,
         made.last_position,
+        made.last_recorded_at,
     )
     columns = [list(column) for column in zip(*made.streams, strict=True)]
     await connection.execute(_KEEP_STREAMS, made.object_id, *columns)
@@ -111,7 +128,13 @@ async def find(connection: Reader, object_id: UUID) -> ArchivedObject | None:
     if row is None:
         return None
     streams = [ArchivedStream(*one) for one in await connection.fetch(_STREAMS, object_id)]
-    return ArchivedObject(object_id, row[0], row[1], streams)
+    return ArchivedObject(object_id, row[0], row[1], streams, row[2])
+
+
+async def newest(connection: Reader) -> datetime | None:
+    """Return the latest time at which anything that is archived was recorded, if anything is."""
+    moment: datetime | None = await connection.fetchval(_NEWEST)
+    return moment
 
 
 async def read_stream(
