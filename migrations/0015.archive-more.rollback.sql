@@ -6,7 +6,7 @@ BEGIN
         RAISE EXCEPTION 'streams are archived that are no jobs: there is no way back';
     END IF;
 END $$;
-DROP FUNCTION replace_archived(uuid, uuid, uuid[], bigint[], bigint[]);
+DROP FUNCTION replace_archived(uuid, uuid, bigint, bigint);
 DROP INDEX archived_objects_reach;
 DROP INDEX archived_objects_recorded;
 ALTER TABLE archived_objects DROP COLUMN last_recorded_at;

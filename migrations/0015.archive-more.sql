@@ -19,7 +19,7 @@ DO $$
 BEGIN
     EXECUTE format($definition$
         CREATE FUNCTION replace_archived(
-            replaced uuid, redacted uuid, stream_ids uuid[], starts bigint[], ends bigint[]
+            replaced uuid, redacted uuid, changed bigint, growth bigint
         ) RETURNS text
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, %1$I, pg_temp AS $body$
         DECLARE
@@ -38,16 +38,17 @@ BEGIN
             UPDATE %1$I.archived_objects SET
                 object_key = fact ->> 'object_key', sha256 = decode(fact ->> 'sha256', 'hex')
             WHERE object_id = replaced;
-            UPDATE %1$I.archived_streams AS s SET block_start = w.start, block_end = w.stop
-            FROM unnest(stream_ids, starts, ends) AS w (stream_id, start, stop)
-            WHERE s.stream_id = w.stream_id AND s.object_id = replaced;
+            -- The member at byte "changed" is longer or shorter, and what is behind it is moved.
+            UPDATE %1$I.archived_streams SET
+                block_start = block_start + CASE WHEN block_start > changed THEN growth ELSE 0 END,
+                block_end = block_end + growth
+            WHERE object_id = replaced AND block_start >= changed;
             RETURN old_key;
         END $body$
     $definition$, current_schema());
-    REVOKE ALL ON FUNCTION replace_archived(uuid, uuid, uuid[], bigint[], bigint[]) FROM PUBLIC;
+    REVOKE ALL ON FUNCTION replace_archived(uuid, uuid, bigint, bigint) FROM PUBLIC;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'reactorcide_app')
         AND has_table_privilege('reactorcide_app', 'events', 'INSERT') THEN
-        GRANT EXECUTE ON FUNCTION replace_archived(uuid, uuid, uuid[], bigint[], bigint[])
-            TO reactorcide_app;
+        GRANT EXECUTE ON FUNCTION replace_archived(uuid, uuid, bigint, bigint) TO reactorcide_app;
     END IF;
 END $$;

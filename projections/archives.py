@@ -11,9 +11,11 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
+import asyncpg
+
 from reactorcide.eventstore.archived import events_of
 from reactorcide.eventstore.database import Connection, Reader, database_errors
-from reactorcide.eventstore.objects import ObjectStore
+from reactorcide.eventstore.objects import ObjectMissing, ObjectStore
 from reactorcide.eventstore.record import RecordedEvent
 
 _KEEP_OBJECT: Final = """
@@ -43,6 +45,16 @@ FROM archived_streams WHERE object_id = $1 ORDER BY block_start, stream_id"""
 _BLOCK: Final = """
 SELECT o.object_key, s.block_start, s.block_end
 FROM archived_streams AS s JOIN archived_objects AS o USING (object_id) WHERE s.stream_id = $1"""
+# Whoever reads all objects, or adds some, against whoever replaces one.
+_HOLD: Final = "SELECT pg_advisory_lock_shared(hashtext('reactorcide_archive'))"
+_TAKE: Final = "SELECT pg_try_advisory_xact_lock(hashtext('reactorcide_archive'))"
+_AROUND: Final = """
+SELECT DISTINCT o.object_id, o.object_key, o.sha256, s.block_start, s.block_end
+FROM archived_objects AS o JOIN archived_streams AS s USING (object_id)
+WHERE o.first_position <= $1 AND o.last_position >= $1
+    AND s.first_position <= $1 AND s.last_position >= $1
+ORDER BY o.object_id, s.block_start"""
+_REPLACE: Final = "SELECT replace_archived($1, $2, $3, $4)"
 _NEWEST: Final = """
 SELECT last_recorded_at FROM archived_objects ORDER BY last_recorded_at DESC LIMIT 1"""
 
@@ -87,6 +99,16 @@ class ArchivedObject:
     def last_position(self) -> int:
         """Of all its events."""
         return max(one.last_position for one in self.streams)
+
+
+def folder_of(origin: str) -> str:
+    """Return where the objects of a log are, by its origin."""
+    return f"archive/{origin.partition('/')[2]}"
+
+
+def key_of(origin: str, object_id: UUID) -> str:
+    """Return the key of a new object."""
+    return f"{folder_of(origin)}/{object_id}.ndjson.gz"
 
 
 async def keep(connection: Connection, made: ArchivedObject) -> None:
@@ -144,9 +166,56 @@ async def read_stream(
 
     Raises ObjectStoreError.
     """
-    with database_errors():
-        place = await connection.fetchrow(_BLOCK, stream_id)
+    place = await _place(connection, stream_id)
     if place is None:
         return []
-    block = await objects.read(*place)
+    try:
+        block = await objects.read(*place)
+    except ObjectMissing:
+        moved = await _place(connection, stream_id)
+        if moved is None or moved == place:
+            raise
+        block = await objects.read(*moved)  # another object has just taken the place of that one
     return events_of(gzip.decompress(block), stream_id)
+
+
+async def _place(connection: Reader, stream_id: UUID) -> asyncpg.Record | None:
+    with database_errors():
+        return await connection.fetchrow(_BLOCK, stream_id)
+
+
+async def hold(connection: Connection) -> None:
+    """Let no object be replaced while the session lasts."""
+    await connection.execute(_HOLD)
+
+
+async def take(connection: Connection) -> bool:
+    """Have the objects to oneself until the transaction ends; False when somebody holds them."""
+    is_taken: bool = await connection.fetchval(_TAKE)
+    return is_taken
+
+
+class Block(NamedTuple):
+    """A gzip member of an object."""
+
+    object_id: UUID
+    object_key: str
+    sha256: bytes
+    """Of the whole object."""
+    start: int
+    end: int
+
+
+async def around(connection: Reader, position: int) -> list[Block]:
+    """Return the members that the event at a position may be in, if it is archived."""
+    return [Block(*row) for row in await connection.fetch(_AROUND, position)]
+
+
+async def replace(connection: Connection, block: Block, event_id: UUID, growth: int) -> str:
+    """Let another object take the place of one, in which a member is so many bytes longer.
+
+    In the transaction that has recorded the `event.redacted` of event `event_id`, which names the
+    object. Returns the key of the object that is no use any more.
+    """
+    old: str = await connection.fetchval(_REPLACE, block.object_id, event_id, block.start, growth)
+    return old

@@ -74,6 +74,10 @@ class StreamsBusy(Exception):  # noqa: N818  as above
     """Others never left the streams of an object alone for the moment that it takes."""
 
 
+class _RedactedMeanwhile(Exception):  # noqa: N818  as above
+    """An event was redacted after it was written into an object."""
+
+
 @dataclass(slots=True)
 class Archived:
     """What was moved, or would be."""
@@ -96,9 +100,13 @@ class _Draft:
     _open: list[Sequence[RecordedEvent]] = field(default_factory=list)
     ends: list[datetime] = field(default_factory=list)
     """When the latest event of each stream was recorded."""
+    salted: list[int] = field(default_factory=list)
+    """The positions of the events that are not redacted."""
 
-    def add(self, events: Sequence[RecordedEvent], lines: Sequence[bytes]) -> None:
-        """Add a whole stream."""
+    def add(self, events: Sequence[RecordedEvent], seals: Mapping[int, Sealed]) -> None:
+        """Add a whole stream. Raises NotAsSealed."""
+        lines = _lines(events, seals)
+        self.salted += [one.position for one in events if seals[one.position].has_salt]
         self._open.append(events)
         self.ends.append(max(one.recorded_at for one in events))
         self._lines += b"".join(lines)
@@ -165,6 +173,7 @@ async def archive(
             for tabled in _TABLES:
                 await rebuild.hold(connection, tabled.name)
                 await rebuild.abandon(connection, tabled)
+            await archives.hold(connection)
             await _check_store(connection, objects)
             run = _Run(connection, objects, before, progress)
             await run.all()
@@ -191,20 +200,19 @@ class _Run:
         self._objects = objects
         self._before = before
         self._progress = progress
-        self._prefix = ""
+        self._origin = ""
         self._total = 0
         self.done = Archived()
 
     async def all(self) -> None:
         """Move everything."""
-        origin = await sealed_log.origin(self._connection)
-        self._prefix = f"archive/{origin.partition('/')[2]}"
+        self._origin = await sealed_log.origin(self._connection)
         await self._clear()
         settled = await self._connection.fetchval(_SETTLED)
         self._total, _ = await endings.count(self._connection, self._before, settled)
         draft = _Draft()
         async for events, seals in self._streams(settled):
-            draft.add(events, _lines(events, seals))
+            draft.add(events, seals)
             if draft.is_full:
                 await self._put(draft)
                 draft = _Draft()
@@ -212,7 +220,7 @@ class _Run:
 
     async def _clear(self) -> None:
         """Delete what a killed run put and did not keep."""
-        keys = await self._objects.keys(self._prefix)
+        keys = await self._objects.keys(archives.folder_of(self._origin))
         for key in await archives.unknown(self._connection, keys):
             await self._objects.delete_all(key)
 
@@ -234,7 +242,7 @@ class _Run:
         if not draft.streams:
             return
         object_id, content = new_id(), bytes(draft.content)
-        key = f"{self._prefix}/{object_id}.ndjson.gz"
+        key = archives.key_of(self._origin, object_id)
         digest, last = sha256(content).digest(), max(draft.ends)
         made = ArchivedObject(object_id, key, digest, draft.streams, last)
         await self._objects.put(key, _pieces(content))
@@ -243,7 +251,7 @@ class _Run:
             msg = f"the object store {self._objects.url} did not keep what was put"
             raise StoreUnavailable(msg)
         done = self.done
-        if await self._move(made):
+        if await self._move(made, draft.salted):
             done.streams += len(made.streams)
             done.events += made.events
             done.objects += 1
@@ -253,7 +261,7 @@ class _Run:
             done.left += len(made.streams)
         self._progress(done.streams + done.left, self._total)
 
-    async def _move(self, made: ArchivedObject) -> bool:
+    async def _move(self, made: ArchivedObject, salted: Sequence[int]) -> bool:
         """Try until nobody is in the way; False when a stream went on. Raises StreamsBusy."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
@@ -261,7 +269,8 @@ class _Run:
                 async with self._connection.transaction():
                     await self._connection.execute(_LOCK_TIMEOUT)
                     await _replace(self._connection, made)
-            except asyncpg.SerializationError:
+                    await _check_salts(self._connection, salted)
+            except (asyncpg.SerializationError, _RedactedMeanwhile):
                 return False
             except _BUSY as error:
                 if time.monotonic() > deadline:
@@ -296,6 +305,13 @@ async def _replace(connection: Connection, made: ArchivedObject) -> None:
     await audit_events.drop_streams(connection, stream_ids)
     await archives.delete_events(connection, made.object_id)
     await endings.drop(connection, stream_ids)
+
+
+async def _check_salts(connection: Connection, salted: Sequence[int]) -> None:
+    """Raise _RedactedMeanwhile if the object tells what was erased since it was written."""
+    seals = await sealed_log.seals_of(connection, salted)
+    if not all(seal.has_salt for seal in seals.values()):
+        raise _RedactedMeanwhile
 
 
 async def _pieces(content: bytes) -> AsyncIterator[bytes]:

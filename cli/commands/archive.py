@@ -53,9 +53,10 @@ def archive(
 ) -> None:
     """Move what ended long ago from the log to the object store, with its proofs.
 
-    Jobs, tokens, stopped workers, access reports. They leave every list, and are still shown by their ids. Only what is sealed is moved, and
-    nothing that another job waits for. May be stopped at any time, and run again. With --verify,
-    exit 1 when something in the archive is not what was sealed.
+    Jobs, tokens, stopped workers, access reports. They leave every list, and are still shown by
+    their ids. Only what is sealed is moved, and nothing that another job waits for. May be
+    stopped at any time, and run again. With --verify, exit 1 when something in the archive is not
+    what was sealed.
     """
     if (before is None) != is_check or (dry_run and is_check):
         message = "give --before, or --verify"

@@ -75,7 +75,7 @@ _STAYS: Final[Mapping[type[AnyEvent], str]] = {
     WorkerRegistered: "pid queues concurrency runner code_version",
     WorkerDrained: "",
     WorkerStopped: "",
-    EventRedacted: "position remaining_hash",
+    EventRedacted: "position remaining_hash object_id object_key sha256",
     StreamsArchived: "object_key sha256 streams events first_position last_position",
     ProjectionRebuilt: "name position rows digest events differed code_version",
     AccessDenied: "count first_at last_at operations is_rest reason",
