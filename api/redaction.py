@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+import structlog
 from pydantic import Field
 from pydantic_core import from_json, to_json
 from starlette.responses import Response
@@ -31,12 +32,15 @@ from reactorcide.eventstore.domain.redaction import (
     remains,
 )
 from reactorcide.eventstore.handle import TransactionDoor, handle
+from reactorcide.eventstore.objects import ObjectStoreError
 from reactorcide.eventstore.record import RecordedEvent
 from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import archive_redacting, archives, idempotency, sealed_log
 from reactorcide.projections.redacting import redact_rows
 
 _LAST: Final = 2**63 - 1
+
+_log = structlog.stdlib.get_logger("reactorcide.api")
 
 
 class RedactRequest(RequestModel):
@@ -101,7 +105,10 @@ async def _redact_archived(
         await redactions.erase(connection, position, text)
         await archive_redacting.point_at(connection, found, made)
         await _redact_answers(connection, event, history[0])
-    await archive_redacting.delete_old(pool, objects, found)
+    try:
+        await archive_redacting.delete_old(pool, objects, found)
+    except ObjectStoreError as error:  # it is erased from the log, and the note sees to the rest
+        _log.warning("archive_object_left", key=found.block.object_key, detail=error.detail)
     return event, text
 
 

@@ -15,7 +15,7 @@ from reactorcide.eventstore.record import StreamType
 from reactorcide.projections import audit_events, jobs, tokens, workers
 
 _PAGE: Final = 5000
-_COUNT: Final = "SELECT count(*), coalesce(sum(version), 0) FROM (%s) AS found"
+_COUNT_PART: Final = "SELECT count(*), coalesce(sum(version), 0) FROM (%s) AS found"
 _FIRST: Final = UUID(int=0)
 
 
@@ -44,7 +44,7 @@ async def count(connection: Reader, before: datetime, settled: int) -> tuple[int
     """Return how many streams an archive may take, and how many events they have."""
     streams = events = 0
     for ending in ENDINGS:
-        found = await connection.fetchrow(_COUNT % ending.ended, before, settled, _FIRST, None)
+        found = await connection.fetchrow(_COUNT_PART % ending.ended, before, settled, _FIRST, None)
         assert found is not None  # noqa: S101  an aggregate always has a row
         streams, events = streams + found[0], events + found[1]
     return streams, events

@@ -11,13 +11,15 @@ import pytest
 from reactorcide.api.services import Services
 from reactorcide.api.settings import ApiSettings
 from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.objects import ObjectStore, StoreUnavailable
 from reactorcide.eventstore.proof.verification import Trust
 from reactorcide.eventstore.signed_note import Signer
 from reactorcide.projections import archives, sealed_log, unfinished_objects
 from reactorcide.projections.archive_check import Checked, check
 from reactorcide.projections.archiving import Archived, archive
 from reactorcide.projections.log_walk import verify_log
-from reactorcide.tests.api.conftest import JOB, Client
+from reactorcide.projections.object_upkeep import sweep
+from reactorcide.tests.api.conftest import JOB, Client, client_of, token_for
 from reactorcide.tests.api.test_errors import problem
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.support.sealing import KEY, seal_all, until_followed
@@ -131,3 +133,32 @@ async def test_what_can_not_be_erased_now_is_told(
     count = "SELECT count(*) FROM events WHERE type = 'event.redacted'"
     assert await connection.fetchval(count) == 0
     problem(await user.post(redact, json=REASON), 403, "forbidden")
+
+
+class Stuck(ObjectStore):
+    """A store that takes what it is given, and gives nothing up."""
+
+    async def delete_all(self, prefix: str) -> None:
+        """Refuse."""
+        raise StoreUnavailable(prefix)
+
+
+async def test_the_old_object_goes_by_itself_when_it_could_not_be_deleted(
+    services: Services, user: Client, connection: Connection, database: Database
+) -> None:
+    """The event is erased all the same; what is pointed at stays."""
+    job_id = await _ended(user, CANARY)
+    done = await _archived(services, connection, database)
+    (told, *_) = (await user.get(f"/api/v1/jobs/{job_id}/events")).json()["events"]
+    (old_key,) = await services.objects.keys("archive")
+    token, _ = await token_for(services, "root", "admin")
+    stuck = replace(services, objects=Stuck(services.objects.url))
+    async with client_of(stuck, token) as admin:
+        answer = await admin.post(f"{AUDIT}/{told['position']}/redact", json=REASON)
+    assert answer.json()["data"]["name"] == "[redacted]"
+    assert [one.prefix for one in await unfinished_objects.left(connection, -3600, 9)] == [old_key]
+    assert len(await services.objects.keys("archive")) == 2
+    await sweep(connection, services.objects, -3600)
+    (key,) = await services.objects.keys("archive")
+    assert key != old_key
+    assert await check(database, services.objects, _nothing) == Checked(1, done.events)

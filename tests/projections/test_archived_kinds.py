@@ -1,13 +1,13 @@
 """Archive: what of each kind ends and goes, what stays, and who still asks after what is gone."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import pytest
 
-from reactorcide.eventstore import store
+from reactorcide.eventstore import redactions, store
 from reactorcide.eventstore.database import Database, DatabaseUnavailable
 from reactorcide.eventstore.domain.access_report import ACCESS, Report
 from reactorcide.eventstore.domain.decider import Decider
@@ -26,12 +26,14 @@ from reactorcide.projections.archive_check import Checked, check
 from reactorcide.projections.archiving import archive, count
 from reactorcide.projections.projection import Projection, named
 from reactorcide.projections.rebuild import rebuild
+from reactorcide.projections.redacting import redact_rows
 from reactorcide.projections.subscription import Subscription
 from reactorcide.projections.upkeep import Kept, upkeep
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.domain.samples import DENIED, WORKER_REGISTERED
 from reactorcide.tests.projections.journal import Journal, now, row_of
 from reactorcide.tests.projections.test_archiving import assert_equal, follow, nothing, soon
+from reactorcide.tests.projections.test_redacting import FACT, LEFT
 
 LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _ROWS: Final[Mapping[str, Any]] = {
@@ -172,3 +174,41 @@ async def test_what_killed_rebuilds_have_folded_is_dropped(
         made = await rebuild(database, one, nothing)
         assert (made.was_under_way, made.differed) == (False, False)
     await assert_equal(database)
+
+
+class _Redacting(ObjectStore):
+    """A store during whose writes somebody redacts an event of what is written."""
+
+    def __init__(self, url: str, connection: Connection, job_id: UUID) -> None:
+        super().__init__(url)
+        self._connection, self._job_id = connection, job_id
+
+    async def put(self, key: str, content: AsyncIterator[bytes]) -> None:
+        """Put it, and redact."""
+        await super().put(key, content)
+        sql = "SELECT position FROM events WHERE stream_id = $1 AND version = 1"
+        position = await self._connection.fetchval(sql, self._job_id)
+        async with self._connection.transaction():
+            await self._connection.execute(FACT, self._job_id, "job.submitted")
+            assert await redactions.erase(self._connection, position, LEFT)
+            await redact_rows(self._connection, "job", self._job_id)
+
+
+async def test_what_is_redacted_meanwhile_is_not_archived_as_it_was(
+    connection: Connection, database: Database, store_url: str
+) -> None:
+    """The object tells what was erased: it goes, and the next run writes another."""
+    journal = Journal(connection)
+    job_id = await journal.submit(name="kanarienvogel")
+    await journal.finish(job_id)
+    await follow(connection)
+    meddled = _Redacting(store_url, connection, job_id)
+    done = await archive(database, meddled, soon(), nothing)
+    assert (done.streams, done.left) == (0, 1)
+    assert await meddled.keys("archive") == []
+    await follow(connection)
+    objects = ObjectStore(store_url)
+    assert (await archive(database, objects, soon(), nothing)).streams == 1
+    (first, *_) = await archives.read_stream(connection, objects, job_id)
+    assert "kanarienvogel" not in first.data
+    assert (await check(database, objects, nothing)).objects == 1
