@@ -6,8 +6,8 @@
        take the salt from the tree; point at the new object, and note the old one
     3  delete the old object
 
-Whatever kills it, one whole object is pointed at, and the other one goes: at once, or within
-two hours. Whether an event may be redacted, and what is left of it, the caller decides.
+Whatever kills it, one whole object is pointed at, and the other one goes: at once, or by upkeep
+after an hour. Whether an event may be redacted, and what is left of it, the caller decides.
 """
 
 import gzip

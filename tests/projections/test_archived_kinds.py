@@ -24,13 +24,14 @@ from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import archives, audit_events, jobs, tokens, users, workers
 from reactorcide.projections.archive_check import Checked, check
 from reactorcide.projections.archiving import archive, count
+from reactorcide.projections.audit_events import AuditFilter
 from reactorcide.projections.projection import Projection, named
 from reactorcide.projections.rebuild import rebuild
 from reactorcide.projections.redacting import redact_rows
 from reactorcide.projections.subscription import Subscription
 from reactorcide.projections.upkeep import Kept, upkeep
 from reactorcide.tests.conftest import Connection
-from reactorcide.tests.eventstore.domain.samples import DENIED, WORKER_REGISTERED
+from reactorcide.tests.eventstore.domain.samples import DENIED, LOG_READ, WORKER_REGISTERED
 from reactorcide.tests.projections.journal import Journal, now, row_of
 from reactorcide.tests.projections.test_archiving import assert_equal, follow, nothing, soon
 from reactorcide.tests.projections.test_redacting import FACT, LEFT
@@ -81,6 +82,7 @@ async def test_what_has_ended_of_every_kind_moves(
             connection, WORKER, RegisterWorker(WORKER_REGISTERED), DrainWorker(), StopWorker("x")
         ),
         await _made(connection, ACCESS, Report(DENIED)),
+        await _made(connection, ACCESS, Report(LOG_READ)),
     ]
     stay = [
         await _made(connection, TOKEN, _issue(ada, 5, None)),
@@ -93,15 +95,20 @@ async def test_what_has_ended_of_every_kind_moves(
     recorded = await store.read_streams(connection, ended)
     await follow(connection)
     events = sum(map(len, recorded.values()))
-    assert ((found := await count(database, soon())).streams, found.events) == (6, events)
+    assert ((found := await count(database, soon())).streams, found.events) == (7, events)
     assert (await archive(database, objects, LONG_AGO - timedelta(days=1), nothing)).streams == 0
     done = await archive(database, objects, soon(), nothing)
-    assert (done.streams, done.events, done.left) == (6, events, 0)
+    assert (done.streams, done.events, done.left) == (7, events, 0)
     for stream_id in ended:
         assert await archives.read_stream(connection, objects, stream_id) == recorded[stream_id]
         assert await store.read_stream(connection, stream_id) == []
     for stream_id in stay:
         assert await store.read_stream(connection, stream_id) != []
+    (denied,), (read,) = (recorded[stream_id] for stream_id in ended[-2:])
+    assert AuditFilter(outcome="denied").passes(denied)
+    assert not AuditFilter(outcome="success").passes(denied)
+    assert AuditFilter(outcome="success", job_id=LOG_READ.job_id).passes(read)
+    assert not AuditFilter(job_id=new_id()).passes(read)
     assert await connection.fetchval("SELECT count(*) FROM tokens") == 3
     assert await connection.fetchval("SELECT count(*) FROM workers") == 1
     for nth in range(1, 5):
