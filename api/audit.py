@@ -5,6 +5,7 @@ import base64
 import binascii
 import difflib
 import re
+from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 from uuid import UUID
@@ -23,7 +24,7 @@ from reactorcide.api.services import Services
 from reactorcide.eventstore import store
 from reactorcide.eventstore.codec import EVENT_TYPES
 from reactorcide.eventstore.record import RecordedEvent, StreamType
-from reactorcide.projections import archives, audit_events, checkpoints
+from reactorcide.projections import archives, audit_events, checkpoints, endings
 from reactorcide.projections.audit_events import AuditFilter, AuditPage
 from reactorcide.projections.consequences import tree_of
 
@@ -146,8 +147,24 @@ async def list_events(call: Call[None, AuditQuery]) -> Response:
         "limit": query.limit,
         "offset": query.offset,
         "next_cursor": None if found.next_before is None else cursor_of(found.next_before),
+        "archived_until": await _archived_until(call.services, query),
     }
     return json_answer(content)
+
+
+async def _archived_until(services: Services, query: AuditQuery) -> datetime | None:
+    """Return up to when events may lack that pass: they are archived, and found by stream alone."""
+    if query.stream_id is not None or _stays(query):
+        return None
+    until = await archives.newest(services.pool)
+    is_before = until is not None and query.since is not None and until < query.since
+    return None if is_before else until
+
+
+def _stays(query: AuditQuery) -> bool:
+    """Tell whether only streams are asked for that no archive takes."""
+    kinds = {query.stream_type, query.type and query.type.partition(".")[0]} - {None}
+    return bool(kinds) and endings.KINDS.isdisjoint(kinds)
 
 
 async def _page(call: Call[None, AuditQuery], before: int | None) -> AuditPage:
@@ -195,6 +212,7 @@ async def show_request(call: Call[None, TreeQuery]) -> Response:
         "limit": query.limit,
         "next_cursor": None if tree.next_after is None else cursor_of(tree.next_after),
         "is_cut": tree.is_cut,
+        "archived_until": await archives.newest(call.services.pool),
     }
     return json_answer(content)
 

@@ -1,17 +1,24 @@
 """What the audit operations answer with, as the OpenAPI document has it; see `api.views`."""
 
 from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import Field
 
 from reactorcide.api.views import EventView, ListView, View
 
+ARCHIVED_UNTIL: Final[Any] = Field(
+    description="Events recorded up to then may be missing: their streams are archived, and only "
+    "`stream_id` finds them. Null: nothing that was asked for can be"
+)
+
 
 class AuditListView(ListView):
     """A page of events of all streams, newest first."""
 
     events: list[EventView]
+    archived_until: datetime | None = ARCHIVED_UNTIL
 
 
 class CheckpointView(View):
@@ -82,3 +89,4 @@ class RequestTreeView(View):
     limit: int
     next_cursor: str | None
     is_cut: bool
+    archived_until: datetime | None = ARCHIVED_UNTIL

@@ -1,6 +1,7 @@
 """Operations on tokens. A plain user has its own; an admin has everybody's."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ from reactorcide.eventstore.domain.access import (
     check_grant,
 )
 from reactorcide.eventstore.record import RecordedEvent
-from reactorcide.projections import tokens, users
+from reactorcide.projections import archives, tokens, users
 from reactorcide.projections.folding import facts_of
 from reactorcide.projections.tokens import Token
 from reactorcide.projections.users import User
@@ -162,12 +163,17 @@ async def diff(call: Call[None, DiffQuery]) -> Response:
 
 
 async def _stream(call: Call[Any, Any]) -> list[RecordedEvent]:
-    return await store.read_stream(call.services.pool, call.object_id)
+    """Return all that happened to the token in the path, wherever it is."""
+    pool = call.services.pool
+    recorded = await store.read_stream(pool, call.object_id)
+    return recorded or await archives.read_stream(pool, call.services.objects, call.object_id)
 
 
 async def revoke(call: Call[None, None]) -> Response:
-    """Revoke a token: in force everywhere within a second."""
+    """Revoke a token: in force everywhere within a second. An archived one opens nothing anyway."""
     token = await _visible(call)
+    if await tokens.get(call.services.pool, token.token_id) is None:
+        return no_content()
     async with call.services.pool.acquire() as connection:
         await accounts.revoke_token(connection, token.token_id, call.context)
     call.services.announce_rights()
@@ -177,7 +183,8 @@ async def revoke(call: Call[None, None]) -> Response:
 async def rotate(call: Call[RotateRequest, None]) -> Response:
     """Replace a token by a new one that may do the same."""
     token, services = await _visible(call), call.services
-    if not token.holds_at(datetime.now(UTC)):
+    is_archived = await tokens.get(services.pool, token.token_id) is None
+    if is_archived or not token.holds_at(datetime.now(UTC)):
         raise conflict(detail="The token no longer holds", current_status="inactive")
     owner = await users.get(services.pool, token.user_id)
     if owner is None or not owner.is_active:
@@ -195,10 +202,20 @@ async def rotate(call: Call[RotateRequest, None]) -> Response:
 
 
 async def _visible(call: Call[Any, Any]) -> Token:
-    """Return the token in the path, if the caller may see it."""
-    token = await tokens.get(call.services.pool, call.object_id)
+    """Return the token in the path, from the archive if it is there. Raises Problem (404)."""
+    token = await tokens.get(call.services.pool, call.object_id) or await _archived(call)
     if token is None:
         raise not_found(kind="token")
     if not (token.user_id == call.caller.user_id or call.caller.is_admin):
         raise Hidden("token")
     return token
+
+
+async def _archived(call: Call[Any, Any]) -> Token | None:
+    """Return the token in the path as it was archived."""
+    services = call.services
+    recorded = await archives.read_stream(services.pool, services.objects, call.object_id)
+    if not recorded or recorded[0].stream_type != "token":
+        return None
+    last_used_at = await tokens.last_used_at(services.pool, call.object_id)
+    return replace(tokens.folded(call.object_id, facts_of(recorded)), last_used_at=last_used_at)

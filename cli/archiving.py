@@ -20,7 +20,7 @@ async def archive_before(
 ) -> dict[str, Any]:
     """Archive, or count what would be; return what was done."""
     await check_schema(uri)
-    progress = Progress("archiving jobs")
+    progress = Progress("archiving streams")
     try:
         if is_trial:
             found = await archiving.count(Database(uri), before)

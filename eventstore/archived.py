@@ -33,6 +33,11 @@ class Sealed(NamedTuple):
     payload_hash: bytes
     leaf_hash: bytes
 
+    @property
+    def has_salt(self) -> bool:
+        """Whether it is not redacted."""
+        return self.salt != _NO_SALT
+
 
 class NotAsSealed(Exception):  # noqa: N818  named by what is so, like the rejections
     """The event at `position` is not what was sealed."""
@@ -45,8 +50,7 @@ class NotAsSealed(Exception):  # noqa: N818  named by what is so, like the rejec
 def line_of(event: RecordedEvent, sealed: Sealed) -> bytes:
     """Return the line of an event. Raises NotAsSealed."""
     envelope = _envelope(event)
-    is_redacted = sealed.salt == _NO_SALT
-    if not is_redacted and payload_hash(sealed.salt, event.data) != sealed.payload_hash:
+    if sealed.has_salt and payload_hash(sealed.salt, event.data) != sealed.payload_hash:
         raise NotAsSealed(event.position)
     if leaf_hash(leaf_entry(envelope, sealed.payload_hash)) != sealed.leaf_hash:
         raise NotAsSealed(event.position)
@@ -55,8 +59,19 @@ def line_of(event: RecordedEvent, sealed: Sealed) -> bytes:
         "salt": sealed.salt.hex(),
         "payload_hash": sealed.payload_hash.hex(),
     }
-    head = json.dumps(envelope | proof, ensure_ascii=False, separators=(",", ":"))
-    return f'{head[:-1]},"data":{event.data}}}\n'.encode()
+    return _line(envelope | proof, event.data)
+
+
+def redacted_line(line: bytes, remains: str) -> bytes:
+    """Return a line without salt, and with data of which only `remains` (JSON text) is left."""
+    told = json.loads(line)
+    del told["data"]
+    return _line(told | {"salt": _NO_SALT.hex()}, remains)
+
+
+def is_redacted(line: bytes) -> bool:
+    """Tell whether a line has lost its salt."""
+    return bytes.fromhex(json.loads(line)["salt"]) == _NO_SALT
 
 
 def check_line(told: Mapping[str, Any], sealed: Sealed) -> None:
@@ -77,6 +92,16 @@ def events_of(lines: bytes, stream_id: UUID) -> list[RecordedEvent]:
     told = (json.loads(line) for line in lines.splitlines())
     found = [one for one in told if one["stream_id"] == str(stream_id)]
     return [_event_of(one) for one in sorted(found, key=lambda one: one["version"])]
+
+
+def _line(head: Mapping[str, Any], data: str) -> bytes:
+    text = json.dumps(head, ensure_ascii=False, separators=(",", ":"))
+    return f'{text[:-1]},"data":{data}}}\n'.encode()
+
+
+def event_of(line: bytes) -> RecordedEvent:
+    """Return the event of a line."""
+    return _event_of(json.loads(line))
 
 
 def _envelope(event: RecordedEvent) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Verifies what lies in the archive: objects against the log's facts, lines against the tree.
 
-Each object is the one that `streams.archived` names, to the byte; each line is what was sealed at
-its leaf, and has the data that were hashed there; each stream is whole. It changes nothing.
+Each object is the one that `streams.archived` names, or a later `event.redacted`, to the byte; each
+line is what was sealed at its leaf, and has the data that were hashed there; each stream is whole.
+It changes nothing.
 """
 
 import gzip
@@ -23,9 +24,16 @@ from reactorcide.projections.replay import Progress
 
 # What the log says, which is sealed; the tables only say where to look.
 _FACTS: Final = """
-SELECT stream_id, data ->> 'object_key', data ->> 'sha256', (data ->> 'streams')::int,
-    (data ->> 'events')::int
-FROM events WHERE type = 'streams.archived' ORDER BY position"""
+SELECT a.stream_id, coalesce(r.object_key, a.data ->> 'object_key'),
+    coalesce(r.sha256, a.data ->> 'sha256'), (a.data ->> 'streams')::int,
+    (a.data ->> 'events')::int
+FROM events AS a LEFT JOIN ( -- each redaction of an archived event made another object
+    SELECT DISTINCT ON (data ->> 'object_id') data ->> 'object_id' AS object_id,
+        data ->> 'object_key' AS object_key, data ->> 'sha256' AS sha256
+    FROM events WHERE type = 'event.redacted' AND data ? 'object_id'
+    ORDER BY data ->> 'object_id', position DESC
+) AS r ON r.object_id = a.stream_id::text
+WHERE a.type = 'streams.archived' ORDER BY a.position"""
 
 
 class ArchiveBroken(Exception):  # noqa: N818  named by what is so, like the rejections
@@ -50,6 +58,7 @@ async def check(database: Database, objects: ObjectStore, progress: Progress) ->
     with database_errors():
         connection = await database.connect(timezone="UTC")
         try:
+            await archives.hold(connection)
             facts = await connection.fetch(_FACTS)
             for nth, fact in enumerate(facts):
                 progress(nth, len(facts))

@@ -7,33 +7,56 @@ are no fold of the log, but can be made anew from the objects that `streams.arch
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
+import asyncpg
+
 from reactorcide.eventstore.archived import events_of
 from reactorcide.eventstore.database import Connection, Reader, database_errors
-from reactorcide.eventstore.objects import ObjectStore
+from reactorcide.eventstore.objects import ObjectMissing, ObjectStore
 from reactorcide.eventstore.record import RecordedEvent
 
 _KEEP_OBJECT: Final = """
 INSERT INTO archived_objects
-    (object_id, object_key, sha256, streams, events, first_position, last_position)
-VALUES ($1, $2, $3, $4, $5, $6, $7)"""
+    (object_id, object_key, sha256, streams, events, first_position, last_position,
+    last_recorded_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"""
 _KEEP_STREAMS: Final = """
 INSERT INTO archived_streams
-SELECT w.stream_id, $1, w.events, w.first_position, w.last_position, w.block_start, w.block_end
-FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-    AS w (stream_id, events, first_position, last_position, block_start, block_end)"""
+SELECT
+    w.stream_id, $1, w.events, w.first_position, w.last_position, w.block_start, w.block_end,
+    w.stream_type, w.ended_as
+FROM unnest(
+    $2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
+    $9::text[]
+) AS w (
+    stream_id, events, first_position, last_position, block_start, block_end, stream_type, ended_as
+)"""
 _DELETE: Final = "SELECT delete_archived($1)"
 _KEYS: Final = "SELECT object_key FROM archived_objects WHERE object_key = ANY ($1::text[])"
 _OBJECT: Final = """
-SELECT object_key, sha256 FROM archived_objects WHERE object_id = $1"""
+SELECT object_key, sha256, last_recorded_at FROM archived_objects WHERE object_id = $1"""
 _STREAMS: Final = """
-SELECT stream_id, events, first_position, last_position, block_start, block_end
+SELECT
+    stream_id, events, first_position, last_position, block_start, block_end, stream_type, ended_as
 FROM archived_streams WHERE object_id = $1 ORDER BY block_start, stream_id"""
 _BLOCK: Final = """
 SELECT o.object_key, s.block_start, s.block_end
 FROM archived_streams AS s JOIN archived_objects AS o USING (object_id) WHERE s.stream_id = $1"""
+# Whoever reads all objects, or adds some, against whoever replaces one.
+_HOLD: Final = "SELECT pg_advisory_lock_shared(hashtext('reactorcide_archive'))"
+_TAKE: Final = "SELECT pg_try_advisory_xact_lock(hashtext('reactorcide_archive'))"
+_AROUND: Final = """
+SELECT DISTINCT o.object_id, o.object_key, o.sha256, s.block_start, s.block_end
+FROM archived_objects AS o JOIN archived_streams AS s USING (object_id)
+WHERE o.first_position <= $1 AND o.last_position >= $1
+    AND s.first_position <= $1 AND s.last_position >= $1
+ORDER BY o.object_id, s.block_start"""
+_REPLACE: Final = "SELECT replace_archived($1, $2, $3, $4)"
+_NEWEST: Final = """
+SELECT last_recorded_at FROM archived_objects ORDER BY last_recorded_at DESC LIMIT 1"""
 
 
 class ArchivedStream(NamedTuple):
@@ -45,6 +68,9 @@ class ArchivedStream(NamedTuple):
     last_position: int
     block_start: int
     block_end: int
+    stream_type: str
+    ended_as: str | None
+    """The status that a job ended in; None for what is no job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +82,8 @@ class ArchivedObject:
     sha256: bytes
     streams: Sequence[ArchivedStream]
     """At least one."""
+    last_recorded_at: datetime
+    """Of all its events."""
 
     @property
     def events(self) -> int:
@@ -73,6 +101,16 @@ class ArchivedObject:
         return max(one.last_position for one in self.streams)
 
 
+def folder_of(origin: str) -> str:
+    """Return where the objects of a log are, by its origin."""
+    return f"archive/{origin.partition('/')[2]}"
+
+
+def key_of(origin: str, object_id: UUID) -> str:
+    """Return the key of a new object."""
+    return f"{folder_of(origin)}/{object_id}.ndjson.gz"
+
+
 async def keep(connection: Connection, made: ArchivedObject) -> None:
     """Note where the streams are."""
     await connection.execute(
@@ -84,6 +122,7 @@ async def keep(connection: Connection, made: ArchivedObject) -> None:
         made.events,
         made.first_position,
         made.last_position,
+        made.last_recorded_at,
     )
     columns = [list(column) for column in zip(*made.streams, strict=True)]
     await connection.execute(_KEEP_STREAMS, made.object_id, *columns)
@@ -111,7 +150,13 @@ async def find(connection: Reader, object_id: UUID) -> ArchivedObject | None:
     if row is None:
         return None
     streams = [ArchivedStream(*one) for one in await connection.fetch(_STREAMS, object_id)]
-    return ArchivedObject(object_id, row[0], row[1], streams)
+    return ArchivedObject(object_id, row[0], row[1], streams, row[2])
+
+
+async def newest(connection: Reader) -> datetime | None:
+    """Return the latest time at which anything that is archived was recorded, if anything is."""
+    moment: datetime | None = await connection.fetchval(_NEWEST)
+    return moment
 
 
 async def read_stream(
@@ -121,9 +166,56 @@ async def read_stream(
 
     Raises ObjectStoreError.
     """
-    with database_errors():
-        place = await connection.fetchrow(_BLOCK, stream_id)
+    place = await _place(connection, stream_id)
     if place is None:
         return []
-    block = await objects.read(*place)
+    try:
+        block = await objects.read(*place)
+    except ObjectMissing:
+        moved = await _place(connection, stream_id)
+        if moved is None or moved == place:
+            raise
+        block = await objects.read(*moved)  # another object has just taken the place of that one
     return events_of(gzip.decompress(block), stream_id)
+
+
+async def _place(connection: Reader, stream_id: UUID) -> asyncpg.Record | None:
+    with database_errors():
+        return await connection.fetchrow(_BLOCK, stream_id)
+
+
+async def hold(connection: Connection) -> None:
+    """Let no object be replaced while the session lasts."""
+    await connection.execute(_HOLD)
+
+
+async def take(connection: Connection) -> bool:
+    """Have the objects to oneself until the transaction ends; False when somebody holds them."""
+    is_taken: bool = await connection.fetchval(_TAKE)
+    return is_taken
+
+
+class Block(NamedTuple):
+    """A gzip member of an object."""
+
+    object_id: UUID
+    object_key: str
+    sha256: bytes
+    """Of the whole object."""
+    start: int
+    end: int
+
+
+async def around(connection: Reader, position: int) -> list[Block]:
+    """Return the members that the event at a position may be in, if it is archived."""
+    return [Block(*row) for row in await connection.fetch(_AROUND, position)]
+
+
+async def replace(connection: Connection, block: Block, event_id: UUID, growth: int) -> str:
+    """Let another object take the place of one, in which a member is so many bytes longer.
+
+    In the transaction that has recorded the `event.redacted` of event `event_id`, which names the
+    object. Returns the key of the object that is no use any more.
+    """
+    old: str = await connection.fetchval(_REPLACE, block.object_id, event_id, block.start, growth)
+    return old

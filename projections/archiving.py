@@ -1,8 +1,8 @@
-"""Moves jobs that ended long ago from the log and its tables into the object store.
+"""Moves streams that ended long ago from the log and its tables into the object store.
 
     1  read their streams, hold each event against its seal, write an object, read it back
     2  in one transaction: say where they are, record `streams.archived`, delete the events, the
-       rows of the audit trail and of `jobs`
+       rows of the audit trail and of the other tables
 
 Whatever kills it, a stream is in the log, or in an object that is whole: an object without its
 transaction is nobody's, and the next run deletes it. Memory holds one object, however long the log
@@ -18,24 +18,33 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
-from uuid import UUID
 
 import asyncpg
 
 from reactorcide.eventstore import store
 from reactorcide.eventstore.archived import NotAsSealed, Sealed, line_of
 from reactorcide.eventstore.database import Connection, Database, database_errors
-from reactorcide.eventstore.domain.archive import ARCHIVE, ArchiveStatus, ArchiveStreams
+from reactorcide.eventstore.domain.archive import ARCHIVE, ArchiveState
 from reactorcide.eventstore.domain.events import StreamsArchived
+from reactorcide.eventstore.domain.once import Make
 from reactorcide.eventstore.handle import TransactionDoor, handle_new
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.objects import ObjectStore, StoreUnavailable
 from reactorcide.eventstore.record import SYSTEM, RecordedEvent
 from reactorcide.eventstore.store import InlineRows
-from reactorcide.projections import archives, audit_events, jobs, rebuild, sealed_log, shared_store
+from reactorcide.projections import (
+    archives,
+    audit_events,
+    endings,
+    jobs,
+    rebuild,
+    sealed_log,
+    shared_store,
+)
 from reactorcide.projections.archives import ArchivedObject, ArchivedStream
-from reactorcide.projections.projection import named
+from reactorcide.projections.projection import REGISTRY
 from reactorcide.projections.replay import Progress
+from reactorcide.projections.table import Tabled
 
 _READ: Final = 50
 """Streams read at a time: one may hold some megabytes."""
@@ -45,6 +54,11 @@ OBJECT_STREAMS: Final = 1000
 _PATIENCE_SECONDS: Final = 60.0
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '100ms'"
 _BUSY: Final = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+
+_TABLES: Final[tuple[Tabled, ...]] = (
+    *(one for one in REGISTRY if one.stream_type in endings.KINDS),
+    audit_events.SUBSCRIPTION,
+)
 
 # What is not sealed, or not in the audit trail yet, stays where it is.
 _SETTLED: Final = """
@@ -58,6 +72,10 @@ class OtherStore(Exception):  # noqa: N818  named by what is so, like the reject
 
 class StreamsBusy(Exception):  # noqa: N818  as above
     """Others never left the streams of an object alone for the moment that it takes."""
+
+
+class _RedactedMeanwhile(Exception):  # noqa: N818  as above
+    """An event was redacted after it was written into an object."""
 
 
 @dataclass(slots=True)
@@ -79,12 +97,18 @@ class _Draft:
     content: bytearray = field(default_factory=bytearray)
     streams: list[ArchivedStream] = field(default_factory=list)
     _lines: bytearray = field(default_factory=bytearray)
-    _open: list[tuple[UUID, int, int, int]] = field(default_factory=list)
+    _open: list[Sequence[RecordedEvent]] = field(default_factory=list)
+    ends: list[datetime] = field(default_factory=list)
+    """When the latest event of each stream was recorded."""
+    salted: list[int] = field(default_factory=list)
+    """The positions of the events that are not redacted."""
 
-    def add(self, events: Sequence[RecordedEvent], lines: Sequence[bytes]) -> None:
-        """Add a whole stream."""
-        first, last = events[0], events[-1]
-        self._open.append((first.stream_id, len(events), first.position, last.position))
+    def add(self, events: Sequence[RecordedEvent], seals: Mapping[int, Sealed]) -> None:
+        """Add a whole stream. Raises NotAsSealed."""
+        lines = _lines(events, seals)
+        self.salted += [one.position for one in events if seals[one.position].has_salt]
+        self._open.append(events)
+        self.ends.append(max(one.recorded_at for one in events))
         self._lines += b"".join(lines)
         if len(self._lines) >= _BLOCK_BYTES:
             self.end_block()
@@ -96,7 +120,7 @@ class _Draft:
         start = len(self.content)
         self.content += gzip.compress(self._lines, mtime=0)
         end = len(self.content)
-        self.streams += [ArchivedStream(*one, start, end) for one in self._open]
+        self.streams += [_placed(events, start, end) for events in self._open]
         self._open.clear()
         self._lines.clear()
 
@@ -107,13 +131,28 @@ class _Draft:
         return count >= OBJECT_STREAMS or len(self.content) + len(self._lines) >= OBJECT_BYTES
 
 
+def _placed(events: Sequence[RecordedEvent], start: int, end: int) -> ArchivedStream:
+    """Return a whole stream that lies between two bytes."""
+    first, last = events[0], events[-1]
+    return ArchivedStream(
+        stream_id=first.stream_id,
+        events=len(events),
+        first_position=first.position,
+        last_position=last.position,
+        block_start=start,
+        block_end=end,
+        stream_type=first.stream_type,
+        ended_as=jobs.ended_as(events),
+    )
+
+
 async def count(database: Database, before: datetime) -> Archived:
     """Return what `archive` would move as things are; its objects and their bytes are not known."""
     with database_errors():
         connection = await database.connect(role=False, timezone="UTC")
         try:
             settled = await connection.fetchval(_SETTLED)
-            streams, events = await jobs.count_archivable(connection, before, settled)
+            streams, events = await endings.count(connection, before, settled)
         finally:
             await connection.close()
     return Archived(streams, events)
@@ -122,7 +161,7 @@ async def count(database: Database, before: datetime) -> Archived:
 async def archive(
     database: Database, objects: ObjectStore, before: datetime, progress: Progress
 ) -> Archived:
-    """Move all jobs that ended before a time; the login must own the tables.
+    """Move all streams that ended before a time; the login must own the tables.
 
     Raises OtherStore, RebuildUnderWay (also for another archive), StreamsBusy, NotAsSealed,
     ObjectStoreError and DatabaseError; what was moved until then stays moved.
@@ -131,9 +170,10 @@ async def archive(
         connection = await database.connect(role=False, jit="off", timezone="UTC")
         try:
             # Neither may fold what the other deletes; what a killed one has folded is no use then.
-            for tabled in (named("jobs"), audit_events.SUBSCRIPTION):
+            for tabled in _TABLES:
                 await rebuild.hold(connection, tabled.name)
                 await rebuild.abandon(connection, tabled)
+            await archives.hold(connection)
             await _check_store(connection, objects)
             run = _Run(connection, objects, before, progress)
             await run.all()
@@ -160,20 +200,19 @@ class _Run:
         self._objects = objects
         self._before = before
         self._progress = progress
-        self._prefix = ""
+        self._origin = ""
         self._total = 0
         self.done = Archived()
 
     async def all(self) -> None:
         """Move everything."""
-        origin = await sealed_log.origin(self._connection)
-        self._prefix = f"archive/{origin.partition('/')[2]}"
+        self._origin = await sealed_log.origin(self._connection)
         await self._clear()
         settled = await self._connection.fetchval(_SETTLED)
-        self._total, _ = await jobs.count_archivable(self._connection, self._before, settled)
+        self._total, _ = await endings.count(self._connection, self._before, settled)
         draft = _Draft()
         async for events, seals in self._streams(settled):
-            draft.add(events, _lines(events, seals))
+            draft.add(events, seals)
             if draft.is_full:
                 await self._put(draft)
                 draft = _Draft()
@@ -181,25 +220,21 @@ class _Run:
 
     async def _clear(self) -> None:
         """Delete what a killed run put and did not keep."""
-        keys = await self._objects.keys(self._prefix)
+        keys = await self._objects.keys(archives.folder_of(self._origin))
         for key in await archives.unknown(self._connection, keys):
             await self._objects.delete_all(key)
 
     async def _streams(
         self, settled: int
     ) -> AsyncIterator[tuple[list[RecordedEvent], Mapping[int, Sealed]]]:
-        """Yield the streams that may go, by their ids, with their seals."""
-        after = UUID(int=0)
-        while True:
-            found = await jobs.archivable(self._connection, self._before, settled, after, _READ)
-            if not found:
-                return
-            after = found[-1]
-            streams = await store.read_streams(self._connection, found)
-            positions = [event.position for events in streams.values() for event in events]
-            seals = await sealed_log.seals_of(self._connection, positions)
-            for stream_id in found:
-                yield streams[stream_id], seals
+        """Yield the streams that may go, with their seals."""
+        async for found in endings.ended(self._connection, self._before, settled):
+            for part in (found[at : at + _READ] for at in range(0, len(found), _READ)):
+                streams = await store.read_streams(self._connection, part)
+                positions = [event.position for events in streams.values() for event in events]
+                seals = await sealed_log.seals_of(self._connection, positions)
+                for stream_id in part:
+                    yield streams[stream_id], seals
 
     async def _put(self, draft: _Draft) -> None:
         """Write an object, and let it take the place of what it holds."""
@@ -207,15 +242,16 @@ class _Run:
         if not draft.streams:
             return
         object_id, content = new_id(), bytes(draft.content)
-        key = f"{self._prefix}/{object_id}.ndjson.gz"
-        made = ArchivedObject(object_id, key, sha256(content).digest(), draft.streams)
+        key = archives.key_of(self._origin, object_id)
+        digest, last = sha256(content).digest(), max(draft.ends)
+        made = ArchivedObject(object_id, key, digest, draft.streams, last)
         await self._objects.put(key, _pieces(content))
         await self._objects.sync([key])
         if sha256(await self._objects.read(key)).digest() != made.sha256:
             msg = f"the object store {self._objects.url} did not keep what was put"
             raise StoreUnavailable(msg)
         done = self.done
-        if await self._move(made):
+        if await self._move(made, draft.salted):
             done.streams += len(made.streams)
             done.events += made.events
             done.objects += 1
@@ -225,7 +261,7 @@ class _Run:
             done.left += len(made.streams)
         self._progress(done.streams + done.left, self._total)
 
-    async def _move(self, made: ArchivedObject) -> bool:
+    async def _move(self, made: ArchivedObject, salted: Sequence[int]) -> bool:
         """Try until nobody is in the way; False when a stream went on. Raises StreamsBusy."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
@@ -233,7 +269,8 @@ class _Run:
                 async with self._connection.transaction():
                     await self._connection.execute(_LOCK_TIMEOUT)
                     await _replace(self._connection, made)
-            except asyncpg.SerializationError:
+                    await _check_salts(self._connection, salted)
+            except (asyncpg.SerializationError, _RedactedMeanwhile):
                 return False
             except _BUSY as error:
                 if time.monotonic() > deadline:
@@ -263,11 +300,18 @@ async def _replace(connection: Connection, made: ArchivedObject) -> None:
         first_position=made.first_position,
         last_position=made.last_position,
     )
-    door = TransactionDoor[ArchiveStatus](connection, lambda _: InlineRows("", ()))
-    await handle_new(door, ARCHIVE, made.object_id, ArchiveStreams(fact), SYSTEM)
+    door = TransactionDoor[ArchiveState](connection, lambda _: InlineRows("", ()))
+    await handle_new(door, ARCHIVE, made.object_id, Make(fact), SYSTEM)
     await audit_events.drop_streams(connection, stream_ids)
     await archives.delete_events(connection, made.object_id)
-    await jobs.drop(connection, stream_ids)
+    await endings.drop(connection, stream_ids)
+
+
+async def _check_salts(connection: Connection, salted: Sequence[int]) -> None:
+    """Raise _RedactedMeanwhile if the object tells what was erased since it was written."""
+    seals = await sealed_log.seals_of(connection, salted)
+    if not all(seal.has_salt for seal in seals.values()):
+        raise _RedactedMeanwhile
 
 
 async def _pieces(content: bytes) -> AsyncIterator[bytes]:

@@ -4,18 +4,25 @@ It follows the log: a narrow row for each event, with an index for each question
 says beyond that is read from the log, for the rows of one page.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 from uuid import UUID
 
 import asyncpg
 
 from reactorcide.eventstore.codec import EVENT_TYPES
 from reactorcide.eventstore.database import Connection, Pool
-from reactorcide.eventstore.record import RecordedEvent
+from reactorcide.eventstore.domain.events import (
+    AccessArtifactRead,
+    AccessDenied,
+    AccessLogRead,
+    AccessRefused,
+)
+from reactorcide.eventstore.record import RecordedEvent, StreamType
 from reactorcide.projections import checkpoints
 from reactorcide.projections.sql import statements
 from reactorcide.projections.subscription import Compared, Subscription
@@ -35,7 +42,12 @@ COLUMNS: Final = (
 )
 _PLANNED_FOR_ITS_VALUES: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 _NAME: Final = "audit_events"
+_STREAM_TYPES: Final = frozenset(get_args(StreamType))
 _NEWEST: Final = 2**63 - 1
+
+# As the fold has it, for what is not in the table any more.
+_OUTCOMES: Final = {AccessDenied.wire_type: "denied", AccessRefused.wire_type: "refused"}
+_READS: Final = {AccessLogRead.wire_type, AccessArtifactRead.wire_type}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +77,8 @@ class AuditFilter:
             (self.stream_type, event.stream_type),
             (self.ip and str(self.ip), event.ip),
             (self.request_id, event.request_id),
-            (self.outcome, "success"),
+            (self.outcome, _OUTCOMES.get(event.type, "success")),
+            (self.job_id, _job_read(event)),
         )
         return (
             all(wanted in {None, found} for wanted, found in pairs)
@@ -76,6 +89,11 @@ class AuditFilter:
             and (self.since is None or event.recorded_at >= self.since)
             and (self.until is None or event.recorded_at < self.until)
         )
+
+
+def _job_read(event: RecordedEvent) -> UUID | None:
+    """Return the job that somebody else than its owner read."""
+    return UUID(json.loads(event.data)["job_id"]) if event.type in _READS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +133,10 @@ async def page(
 
 def _stream_type(wanted: AuditFilter) -> str | None:
     """Return the stream type; the one that a type says, where that leads to a smaller index."""
-    if wanted.actor is None or wanted.type is None:
+    if wanted.stream_type is not None or wanted.actor is None or wanted.type is None:
         return wanted.stream_type
-    return wanted.stream_type or wanted.type.partition(".")[0]
+    kind = wanted.type.partition(".")[0]
+    return kind if kind in _STREAM_TYPES else None  # event.redacted is of no stream type `event`
 
 
 async def actor_of(

@@ -49,6 +49,11 @@ FULL JOIN (SELECT FROM folded) AS folded ON live.position = folded.position
 WHERE live.position IS NULL OR folded.position IS NULL OR NOT live *= folded
 ORDER BY 1 LIMIT $3
 
+-- name: ended_access  reports of access that an archive may take: see endings.py
+SELECT stream_id, 1 AS version FROM audit_events
+WHERE stream_type = 'access' AND recorded_at < $1 AND position <= $2 AND stream_id > $3
+ORDER BY stream_id LIMIT $4
+
 -- name: drop  the rows of some streams; between which positions they were, and their latest time
 WITH gone AS (
     DELETE FROM audit_events WHERE stream_id = ANY ($1::uuid[]) RETURNING position, recorded_at

@@ -20,7 +20,7 @@ from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.proof.bundle import FORMAT, NAME, Holds
 from reactorcide.eventstore.proof.redactions import NO_SALT, canonical_data
 from reactorcide.eventstore.proof.rows import Page, SealedTile
-from reactorcide.projections import sealed_log
+from reactorcide.projections import archives, sealed_log
 from reactorcide.projections.log_walk import Progress, pages
 
 _COMPRESSION: Final = 3
@@ -90,6 +90,7 @@ async def write_bundle(
     with database_errors():
         connection = await database.connect(role=False, jit="off", timezone="UTC")
         try:
+            await archives.hold(connection)  # before the snapshot
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 with gzip.open(aside, "wb", compresslevel=_COMPRESSION) as file:
                     writing = await _begun(connection, file, selection, objects)

@@ -18,7 +18,7 @@ import asyncpg
 from pydantic_core import from_json, to_json
 
 from reactorcide.eventstore.codec import Encoded, decode
-from reactorcide.eventstore.database import Connection, Reader
+from reactorcide.eventstore.database import Reader
 from reactorcide.eventstore.domain.events import (
     JobCancelRequested,
     JobClaimed,
@@ -45,6 +45,13 @@ SQL: Final = statements(__file__)
 ENDING: Final = frozenset(
     kind for row in TRANSITIONS.values() for kind, status in row.items() if status in FINAL
 )
+
+_ENDS: Final = {
+    kind.wire_type: status
+    for row in TRANSITIONS.values()
+    for kind, status in row.items()
+    if status in FINAL
+}
 
 
 class Job(NamedTuple):
@@ -397,24 +404,7 @@ async def next_due_at(connection: Reader) -> datetime | None:
     return moment
 
 
-async def archivable(
-    connection: Reader, before: datetime, settled: int, after: UUID, limit: int
-) -> list[UUID]:
-    """Return the next jobs by id that ended before a time and that nobody waits for.
-
-    Only those of which no event lies behind position `settled`; deleted ones as well, once their
-    objects are gone.
-    """
-    found = await connection.fetch(SQL["archivable"], before, settled, after, limit)
-    return [row[0] for row in found]
-
-
-async def count_archivable(connection: Reader, before: datetime, settled: int) -> tuple[int, int]:
-    """Return how many such jobs there are, and how many events they have."""
-    (row,) = await connection.fetch(SQL["count_archivable"], before, settled)
-    return row[0], row[1]
-
-
-async def drop(connection: Connection, job_ids: Sequence[UUID]) -> None:
-    """Drop the rows of jobs whose events are not in the log any more."""
-    await connection.execute(SQL["drop"], job_ids)
+def ended_as(recorded: Iterable[RecordedEvent]) -> Status | None:
+    """Return the status that a job ended in, also when it was deleted then; None before its end."""
+    ends = [_ENDS[one.type] for one in recorded if one.type in _ENDS]
+    return ends[-1] if ends else None

@@ -128,6 +128,9 @@ WHERE (j.available_at IS NULL OR j.available_at <= now())
                     SELECT FROM events AS c
                     WHERE c.stream_id = d.job_id AND c.type = 'job.completed'
                 ))
+        ) AND NOT EXISTS ( -- archived after somebody saw it complete, and before this one came
+            SELECT FROM archived_streams AS a
+            WHERE a.stream_id = dependency.id::uuid AND a.ended_as = 'completed'
         )
     )
 ORDER BY j.available_at NULLS FIRST, j.job_id LIMIT $1
@@ -141,10 +144,15 @@ CROSS JOIN LATERAL ( -- with a limit, so that it is looked up for the few, never
     SELECT * FROM events WHERE stream_id = j.job_id AND version = 1 LIMIT 1
 ) AS e
 CROSS JOIN LATERAL jsonb_array_elements_text(e.data -> 'depends_on') AS dependency (id)
-JOIN jobs AS d ON d.job_id = dependency.id::uuid
-WHERE (d.status IN ('failed', 'cancelled', 'timeout') OR d.status = 'deleted' AND NOT EXISTS (
-        SELECT FROM events AS c WHERE c.stream_id = d.job_id AND c.type = 'job.completed'
-    ))
+CROSS JOIN LATERAL (
+    SELECT d.job_id, d.status FROM jobs AS d WHERE d.job_id = dependency.id::uuid
+        AND (d.status IN ('failed', 'cancelled', 'timeout') OR d.status = 'deleted' AND NOT EXISTS (
+            SELECT FROM events AS c WHERE c.stream_id = d.job_id AND c.type = 'job.completed'
+        ))
+    UNION ALL
+    SELECT a.stream_id, coalesce(a.ended_as, 'archived') FROM archived_streams AS a
+    WHERE a.stream_id = dependency.id::uuid AND a.ended_as IS DISTINCT FROM 'completed'
+) AS d
 ORDER BY j.job_id, d.job_id LIMIT $1
 
 -- name: held_without_lease  jobs that a worker holds without a lease that still runs
@@ -176,8 +184,8 @@ WHERE live.status IN ('claimed', 'running') AND rebuilt.status IN ('claimed', 'r
     AND live.job_id = rebuilt.job_id AND live.attempt = rebuilt.attempt
     AND live.lease_until IS NOT NULL
 
--- name: archivable  jobs that ended before $1, with all they tell up to $2, that nobody waits for
-SELECT j.job_id FROM jobs AS j
+-- name: ended  jobs that an archive may take: see endings.py; not while a job waits for one
+SELECT j.job_id, j.version FROM jobs AS j
 CROSS JOIN LATERAL (
     SELECT position FROM events WHERE stream_id = j.job_id ORDER BY version DESC LIMIT 1
 ) AS last
@@ -189,18 +197,6 @@ WHERE j.status IN ('completed', 'failed', 'cancelled', 'timeout', 'deleted')
         FROM jobs_waiting AS w JOIN events AS e ON e.stream_id = w.job_id AND e.version = 1
     ))
 ORDER BY j.job_id LIMIT $4
-
--- name: count_archivable  how many such jobs there are, and how many events
-SELECT count(*), coalesce(sum(j.version), 0) FROM jobs AS j
-WHERE j.status IN ('completed', 'failed', 'cancelled', 'timeout', 'deleted')
-    AND j.completed_at < $1 AND (
-        SELECT position FROM events WHERE stream_id = j.job_id ORDER BY version DESC LIMIT 1
-    ) <= $2
-    AND NOT EXISTS (SELECT FROM unfinished_objects AS u WHERE u.job_id = j.job_id)
-    AND j.job_id <> ALL (ARRAY(
-        SELECT jsonb_array_elements_text(e.data -> 'depends_on')::uuid
-        FROM jobs_waiting AS w JOIN events AS e ON e.stream_id = w.job_id AND e.version = 1
-    ))
 
 -- name: drop  the rows of archived jobs
 DELETE FROM jobs WHERE job_id = ANY ($1::uuid[])

@@ -17,6 +17,7 @@ from reactorcide.eventstore.proof.findings import Finding, Wrong, first
 from reactorcide.eventstore.proof.rows import Page, SealedTile, SignedCheckpoint
 from reactorcide.eventstore.proof.trust import Trust
 from reactorcide.eventstore.proof.verification import Expected, Verification, moved
+from reactorcide.projections import archives
 from reactorcide.projections.archived_events import ArchivedEvents
 from reactorcide.projections.replay import uncollected
 
@@ -71,6 +72,7 @@ async def verify_log(
     with database_errors():
         connection = await database.connect(role=False, jit="off", timezone="UTC")
         try:
+            await archives.hold(connection)  # before the snapshot
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 return await verify_in(connection, trust, progress, objects)
         finally:

@@ -80,6 +80,21 @@ INSERT INTO token_uses (token_id, last_used_at) SELECT unnest($1::uuid[]), now()
 ON CONFLICT (token_id) DO UPDATE SET last_used_at = excluded.last_used_at
     WHERE token_uses.last_used_at < now() - interval '1 minute'"""
 
+# See endings.py. It ends when it holds no more for good: revoked, replaced, expired, or its owner
+# deactivated. An expiry that has not come is no end, whatever time is asked for.
+ENDED: Final = """
+SELECT t.token_id, t.version FROM tokens AS t JOIN users AS u USING (user_id)
+CROSS JOIN LATERAL (
+    SELECT position FROM events WHERE stream_id = t.token_id ORDER BY version DESC LIMIT 1
+) AS last
+WHERE least(t.expires_at, t.revoked_at, CASE WHEN NOT u.is_active THEN u.updated_at END)
+        < least($1, now())
+    AND last.position <= $2 AND t.token_id > $3
+ORDER BY t.token_id LIMIT $4"""
+# When it was last used is nowhere else, so that stays.
+DROP: Final = "DELETE FROM tokens WHERE token_id = ANY ($1::uuid[])"
+_LAST_USED: Final = "SELECT last_used_at FROM token_uses WHERE token_id = $1"
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -230,6 +245,12 @@ async def get(connection: Reader, token_id: UUID) -> Token | None:
     """Return a token, also one that no longer holds; None when it is unknown."""
     row = await connection.fetchrow(_GET, token_id)
     return None if row is None else token_of(row)
+
+
+async def last_used_at(connection: Reader, token_id: UUID) -> datetime | None:
+    """Return when a token was last used, wherever the token is."""
+    moment: datetime | None = await connection.fetchval(_LAST_USED, token_id)
+    return moment
 
 
 async def list_page(connection: Reader, user_id: UUID, page: Page) -> Listed[Token]:

@@ -44,6 +44,10 @@ INSERT INTO unfinished_objects (prefix, job_id, attempt)
 SELECT format('jobs/%s', job_id), job_id, 0 FROM unnest($1::uuid[]) AS job_id
 ON CONFLICT (prefix) DO UPDATE SET noted_at = now()"""
 
+# As if an attempt had left it: what nobody takes away goes by itself.
+_NOTE_ARCHIVE: Final = """
+INSERT INTO unfinished_objects (prefix, job_id, attempt) VALUES ($1, $2, 1)"""
+
 # Left by an attempt that does not run any more, long enough ago that nobody still puts.
 _LEFT: Final = """
 SELECT prefix, job_id, attempt FROM unfinished_objects AS u
@@ -96,6 +100,11 @@ async def note_deleted(connection: Reader, job_id: UUID) -> None:
     await connection.execute(_NOTE_DELETED, [job_id])
 
 
+async def note_archive(connection: Reader, key: str, object_id: UUID) -> None:
+    """Say that an archive object is of no use yet, or not any more."""
+    await connection.execute(_NOTE_ARCHIVE, key, object_id)
+
+
 async def left(connection: Reader, older_than_seconds: float, limit: int) -> list[Unfinished]:
     """Return what attempts that do not run any more have left."""
     return [Unfinished(*row) for row in await connection.fetch(_LEFT, older_than_seconds, limit)]
@@ -109,7 +118,12 @@ async def deleted(connection: Reader, limit: int) -> list[tuple[Unfinished, bool
 
 async def forget(connection: Reader, unfinished: Unfinished) -> None:
     """Take a note away: nothing lies there any more."""
-    await connection.execute(_FORGET, unfinished.prefix)
+    await forget_prefix(connection, unfinished.prefix)
+
+
+async def forget_prefix(connection: Reader, prefix: str) -> None:
+    """Take the note of a prefix away."""
+    await connection.execute(_FORGET, prefix)
 
 
 async def forget_job(connection: Reader, job_id: UUID) -> None:

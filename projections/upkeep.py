@@ -144,7 +144,11 @@ async def _blocked(read: Reader) -> _Noticed:
     found = await jobs.blocked(read, _BATCH)
     ends = await ends_of(read, (dependency for _, dependency, _ in found))
     return [
-        (job, CancelDependent(dependency, status), _because_of([ends[dependency]]))
+        (
+            job,
+            CancelDependent(dependency, status),
+            _because_of([ends[dependency]] if dependency in ends else []),
+        )
         for job, dependency, status in found
     ]
 

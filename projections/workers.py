@@ -59,6 +59,19 @@ WHERE $1::uuid IS NULL OR w.worker_id < $1
 ORDER BY w.worker_id DESC LIMIT $2 OFFSET $3"""
 _COUNT: Final = "SELECT count(*) FROM (SELECT FROM workers LIMIT $1) AS few"
 
+# See endings.py. It ends when it stopped in good order; one that vanished may still come back.
+ENDED: Final = """
+SELECT w.worker_id, w.version FROM workers AS w
+CROSS JOIN LATERAL (
+    SELECT position FROM events WHERE stream_id = w.worker_id ORDER BY version DESC LIMIT 1
+) AS last
+WHERE w.status = 'stopped' AND w.updated_at < $1 AND last.position <= $2 AND w.worker_id > $3
+    AND NOT EXISTS (SELECT FROM jobs_held AS j WHERE j.worker_id = w.worker_id)
+ORDER BY w.worker_id LIMIT $4"""
+DROP: Final = """
+WITH beats AS (DELETE FROM worker_beats WHERE worker_id = ANY ($1::uuid[]))
+DELETE FROM workers WHERE worker_id = ANY ($1::uuid[])"""
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:

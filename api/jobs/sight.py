@@ -16,7 +16,9 @@ async def visible_job(call: Call[Any, Any]) -> Job:
     job = await jobs.get(call.services.pool, call.object_id)
     caller = call.caller
     if job is None:
-        job = jobs.fold(await archived_stream(call))
+        recorded = await archived_stream(call)
+        is_job = bool(recorded) and recorded[0].stream_type == "job"
+        job = jobs.fold(recorded) if is_job else None
         if job is not None and job.state.status is Status.DELETED:
             raise not_found(kind="job")
     if job is None:

@@ -41,7 +41,7 @@ class Before(click.ParamType[datetime]):
     "--before",
     type=Before(),
     metavar="DATE|DURATION",
-    help="Of jobs that ended before: 2026-01-31, an RFC 3339 time, or 90d.",
+    help="What ended before: 2026-01-31, an RFC 3339 time, or 90d.",
 )
 @click.option("--dry-run", is_flag=True, help="Only count what would be moved.")
 @click.option("--verify", "is_check", is_flag=True, help="Verify what is archived instead.")
@@ -51,11 +51,12 @@ class Before(click.ParamType[datetime]):
 def archive(
     before: datetime | None, output: str, *, dry_run: bool, is_check: bool, **flags: str | None
 ) -> None:
-    """Move jobs that ended long ago from the log to the object store, with their proofs.
+    """Move what ended long ago from the log to the object store, with its proofs.
 
-    They leave every list, and are still shown by their ids. Only what is sealed is moved, and
-    nothing that another job waits for. May be stopped at any time, and run again. With --verify,
-    exit 1 when something in the archive is not what was sealed.
+    Jobs, tokens, stopped workers, access reports. They leave every list, and are still shown by
+    their ids. Only what is sealed is moved, and nothing that another job waits for. May be
+    stopped at any time, and run again. With --verify, exit 1 when something in the archive is not
+    what was sealed.
     """
     if (before is None) != is_check or (dry_run and is_check):
         message = "give --before, or --verify"

@@ -55,9 +55,16 @@ audit.add_command(check_export)
 def list_events(client: Client, output: str, **query: Any) -> None:
     """List events of all streams, newest first (auditor, admin)."""
     envelope = client.get("/audit/events", query)
+    _warn(envelope["archived_until"])
     if output == "table":
         envelope = {"events": [_shown(event) for event in envelope["events"]]}
     show_list(output, envelope, "events", COLUMNS)
+
+
+def _warn(archived_until: str | None) -> None:
+    """Say that an answer may not have everything."""
+    if archived_until:
+        note(f"events up to {archived_until} may be archived: only --stream-id finds those")
 
 
 @audit.command()
@@ -117,6 +124,7 @@ def tree(client: Client, request_id: str, output: str, **query: Any) -> None:
         show_list(output, envelope, "events", TREE_COLUMNS)
     if not envelope["events"]:
         note(f"no event carries the request id {request_id}")
+    _warn(envelope["archived_until"])
     if envelope["is_cut"]:
         note("more follows from these than is shown; ask for fewer with --limit")
     if envelope["next_cursor"]:

@@ -5,14 +5,11 @@ summed up and recorded by each process on its own: a stream for each report, so 
 for anybody.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from reactorcide.eventstore.domain.decider import Decider
-from reactorcide.eventstore.domain.errors import IllegalTransition, NotLegal
 from reactorcide.eventstore.domain.events import (
     AccessArtifactRead,
     AccessDenied,
@@ -21,6 +18,7 @@ from reactorcide.eventstore.domain.events import (
     AccessLogRead,
     AccessRefused,
 )
+from reactorcide.eventstore.domain.once import Made, Make, Table, made_once, transitions
 
 
 class ReportStatus(StrEnum):
@@ -30,39 +28,26 @@ class ReportStatus(StrEnum):
     RECORDED = "recorded"
 
 
-TRANSITIONS: Final[Mapping[ReportStatus, Mapping[type[AccessEvent], ReportStatus]]] = (
-    MappingProxyType(
-        {
-            ReportStatus.NONE: {
-                AccessDenied: ReportStatus.RECORDED,
-                AccessRefused: ReportStatus.RECORDED,
-                AccessLogRead: ReportStatus.RECORDED,
-                AccessArtifactRead: ReportStatus.RECORDED,
-                AccessExported: ReportStatus.RECORDED,
-            },
-            ReportStatus.RECORDED: {},
-        }
-    )
+ReportState: TypeAlias = Made[ReportStatus, AccessEvent]
+TRANSITIONS: Final[Table[ReportStatus, AccessEvent]] = transitions(
+    ReportStatus.NONE,
+    ReportStatus.RECORDED,
+    AccessDenied,
+    AccessRefused,
+    AccessLogRead,
+    AccessArtifactRead,
+    AccessExported,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class ReportState:
-    """What was reported."""
-
-    status: ReportStatus = ReportStatus.NONE
-    event: AccessEvent | None = None
-    """None only before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Make[AccessEvent]):
     """Record what was seen. Repeating it adds nothing."""
-
-    event: AccessEvent
 
 
 ReportCommand: TypeAlias = Report
+
+_ONCE: Final = made_once("access", TRANSITIONS, "the id belongs to another report")
 
 
 def decide(state: ReportState, command: ReportCommand) -> tuple[AccessEvent, ...]:
@@ -75,22 +60,7 @@ def decide(state: ReportState, command: ReportCommand) -> tuple[AccessEvent, ...
     if event.count < 1 or event.last_at < event.first_at:
         msg = f"{event.count} from {event.first_at} to {event.last_at}"
         raise ValueError(msg)
-    if state.event == event:
-        return ()
-    if type(event) not in TRANSITIONS[state.status]:
-        raise NotLegal(detail="the id belongs to another report", current_status=state.status)
-    return (event,)
+    return () if state.event == event else _ONCE.decide(state, command)
 
 
-def evolve(state: ReportState, event: AccessEvent) -> ReportState:
-    """Return the state after `event`."""
-    try:
-        status = TRANSITIONS[state.status][type(event)]
-    except KeyError:
-        raise IllegalTransition(
-            stream_type="access", status=state.status, event_type=event.wire_type
-        ) from None
-    return ReportState(status, event)
-
-
-ACCESS: Final = Decider("access", ReportState(), decide, evolve)
+ACCESS: Final = Decider("access", _ONCE.initial, decide, _ONCE.evolve)

@@ -5,7 +5,7 @@ Nothing here knows a particular stream.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from reactorcide.eventstore.domain.events import Event
 
@@ -13,14 +13,16 @@ S = TypeVar("S")
 C = TypeVar("C")
 E = TypeVar("E", bound=Event)
 
+StreamKind: TypeAlias = Literal[
+    "job", "token", "user", "worker", "redaction", "archive", "projection", "access"
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Decider(Generic[S, C, E]):
     """The rules of one kind of stream."""
 
-    stream_type: Literal[
-        "job", "token", "user", "worker", "redaction", "archive", "projection", "access"
-    ]
+    stream_type: StreamKind
     initial: S
     """The state of a stream without events."""
     decide: Callable[[S, C], tuple[E, ...]]

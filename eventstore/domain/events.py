@@ -206,7 +206,8 @@ class EventRedacted(Event):
     """What the event at `position` told was erased, but for what its type can't do without.
 
     Its stream is that event's id. `remaining_hash` is the hex SHA-256 of what is left, as
-    canonical JSON (RFC 8785): its own hash can't be checked any more.
+    canonical JSON (RFC 8785): its own hash can't be checked any more. Of an archived event also
+    the archive object that it is in, which from now on is the one of this key and SHA-256 (hex).
     """
 
     wire_type: ClassVar[str] = "event.redacted"
@@ -214,6 +215,9 @@ class EventRedacted(Event):
     position: int
     reason: str
     remaining_hash: str
+    object_id: UUID | None = None
+    object_key: str | None = None
+    sha256: str | None = None
 
 
 RedactionEvent: TypeAlias = EventRedacted

@@ -5,14 +5,13 @@ sealed, and what its remains hash to, is not known here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from reactorcide.eventstore.domain.decider import Decider, fold
-from reactorcide.eventstore.domain.errors import IllegalTransition, NotLegal
+from reactorcide.eventstore.domain.decider import fold
+from reactorcide.eventstore.domain.errors import NotLegal
 from reactorcide.eventstore.domain.events import (
     REDACTED,
     AccessArtifactRead,
@@ -50,6 +49,7 @@ from reactorcide.eventstore.domain.events import (
     WorkerStopped,
 )
 from reactorcide.eventstore.domain.job import FINAL, JOB, Status
+from reactorcide.eventstore.domain.once import Made, made_once, transitions
 from reactorcide.eventstore.domain.user import USER, UserStatus
 
 _STAYS: Final[Mapping[type[AnyEvent], str]] = {
@@ -76,7 +76,7 @@ _STAYS: Final[Mapping[type[AnyEvent], str]] = {
     WorkerRegistered: "pid queues concurrency runner code_version",
     WorkerDrained: "",
     WorkerStopped: "",
-    EventRedacted: "position remaining_hash",
+    EventRedacted: "position remaining_hash object_id object_key sha256",
     StreamsArchived: "object_key sha256 streams events first_position last_position",
     ProjectionRebuilt: "name position rows digest events differed code_version",
     AccessDenied: "count first_at last_at operations is_rest reason",
@@ -142,48 +142,8 @@ class RedactionStatus(StrEnum):
     REDACTED = "redacted"
 
 
-TRANSITIONS: Final[Mapping[RedactionStatus, Mapping[type[RedactionEvent], RedactionStatus]]] = (
-    MappingProxyType(
-        {
-            RedactionStatus.NONE: {EventRedacted: RedactionStatus.REDACTED},
-            RedactionStatus.REDACTED: {},
-        }
-    )
-)
+RedactionState: TypeAlias = Made[RedactionStatus, RedactionEvent]
 
+TRANSITIONS: Final = transitions(RedactionStatus.NONE, RedactionStatus.REDACTED, EventRedacted)
 
-@dataclass(frozen=True, slots=True)
-class RedactEvent:
-    """Erase what the event at `position` tells; `remaining_hash` is that of what is left."""
-
-    position: int
-    reason: str
-    remaining_hash: str
-
-
-def decide(state: RedactionStatus, command: RedactEvent) -> tuple[RedactionEvent, ...]:
-    """Return the event that `command` adds. Raises NotLegal for what is redacted already."""
-    if EventRedacted not in TRANSITIONS[state]:
-        raise NotLegal(detail="the event is redacted already", current_status=state)
-    return (
-        EventRedacted(
-            position=command.position,
-            reason=command.reason,
-            remaining_hash=command.remaining_hash,
-        ),
-    )
-
-
-def evolve(state: RedactionStatus, event: RedactionEvent) -> RedactionStatus:
-    """Return the state after `event`."""
-    match event:
-        case EventRedacted():
-            status = TRANSITIONS[state].get(EventRedacted)
-        case _:
-            assert_never(event)
-    if status is None:
-        raise IllegalTransition(stream_type="redaction", status=state, event_type=event.wire_type)
-    return status
-
-
-REDACTION: Final = Decider("redaction", RedactionStatus.NONE, decide, evolve)
+REDACTION: Final = made_once("redaction", TRANSITIONS, "the event is redacted already")

@@ -54,6 +54,7 @@ async def test_what_was_committed_just_now_is_there(user: Client, auditor: Clien
         "limit": 50,
         "offset": 0,
         "next_cursor": None,
+        "archived_until": None,
     }
     newest = content["events"][0]
     assert newest["actor"]["id"] == job["user_id"]

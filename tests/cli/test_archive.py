@@ -34,6 +34,10 @@ def test_what_ended_is_archived_and_still_shown(at_work: Program) -> None:
     assert done["events"] == shown["version"]
     assert at_work.json("jobs", "list")["jobs"] == []
     assert at_work.json("jobs", "get", job_id) == shown
+    trail = at_work("audit", "list", "--type", "job.submitted")
+    assert (trail.stdout.count(job_id), "--stream-id finds those" in trail.stderr) == (0, True)
+    trail = at_work("audit", "list", "--stream-id", job_id)
+    assert (job_id in trail.stdout, "--stream-id finds" in trail.stderr) == (True, False)
     assert at_work.json("archive", "--verify") == {"objects": 1, "events": done["events"]}
 
 

@@ -1,5 +1,6 @@
 """Nobody changes the log: by trigger for everybody, by grants for the role of the programs."""
 
+import json
 from uuid import UUID
 
 import asyncpg
@@ -204,6 +205,47 @@ async def test_only_what_is_recorded_as_archived_is_deleted(database: Database) 
         await program.close()
 
 
+async def test_an_archive_object_is_replaced_only_when_that_is_recorded(
+    connection: Connection, database: Database
+) -> None:
+    """By a redaction in the same transaction, which names the object that takes its place."""
+    program = await database.connect()
+    try:
+        object_id, redacted = new_id(), new_id()
+        await connection.execute(
+            "INSERT INTO archived_objects VALUES ($1, 'old', $2, 1, 1, 1, 1)", object_id, bytes(32)
+        )
+        for change in (
+            "UPDATE archived_objects SET object_key = 'mine'",
+            "UPDATE archived_streams SET block_start = 0",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await program.execute(change)
+        replace = "SELECT replace_archived($1, $2, 0, 0)"
+        with pytest.raises(asyncpg.RestrictViolationError):
+            await program.execute(replace, object_id, redacted)
+        async with program.transaction():
+            fact = {"object_id": str(object_id), "object_key": "new", "sha256": "01" * 32}
+            await program.execute(
+                """
+                INSERT INTO events (
+                    event_id, stream_id, stream_type, version, schema_version, type, data,
+                    actor_type
+                ) VALUES (
+                    gen_random_uuid(), $1, 'redaction', 1, 1, 'event.redacted', $2, 'system'
+                )""",
+                redacted,
+                json.dumps(fact),
+            )
+            assert await program.fetchval(replace, object_id, redacted) == "old"
+        with pytest.raises(asyncpg.RestrictViolationError):  # it is of another transaction
+            await program.execute(replace, object_id, redacted)
+        row = await connection.fetchrow("SELECT object_key, sha256 FROM archived_objects")
+        assert tuple(row or ()) == ("new", b"\x01" * 32)
+    finally:
+        await program.close()
+
+
 async def test_what_is_not_sealed_is_not_redacted(connection: Connection) -> None:
     """Its hash would be of what is left, and prove nothing of what it was."""
     _, position = await a_sealed_event(connection)
@@ -218,11 +260,12 @@ async def test_nobody_else_may_call_the_function(connection: Connection) -> None
     rows = await connection.fetch(
         """
         SELECT proname, proacl::text[] AS rights, proconfig, prosecdef FROM pg_proc
-        WHERE proname IN ('redact_event', 'delete_archived') ORDER BY proname"""
+        WHERE proname IN ('redact_event', 'delete_archived', 'replace_archived')
+        ORDER BY proname"""
     )
     owner = await connection.fetchval("SELECT current_user")
     holders = [{right.partition("=")[0] for right in row["rights"]} for row in rows]
-    assert holders == [{owner}, {owner, APP_ROLE}]
+    assert holders == [{owner}, {owner, APP_ROLE}, {owner, APP_ROLE}]
     for row in rows:
         assert row["proconfig"] == ["search_path=pg_catalog, public, pg_temp"]
         assert row["prosecdef"]

@@ -8,7 +8,7 @@ import pytest
 
 from reactorcide.eventstore.codec import EVENT_TYPES, decode
 from reactorcide.eventstore.domain.decider import fold
-from reactorcide.eventstore.domain.errors import IllegalTransition, NotLegal
+from reactorcide.eventstore.domain.errors import NotLegal
 from reactorcide.eventstore.domain.events import (
     REDACTED,
     AnyEvent,
@@ -18,11 +18,10 @@ from reactorcide.eventstore.domain.events import (
     UserDeactivated,
 )
 from reactorcide.eventstore.domain.job import FINAL, JOB, Status, retry_request
+from reactorcide.eventstore.domain.once import Make
 from reactorcide.eventstore.domain.redaction import (
     DISTINCT,
-    REDACTION,
     STAYS,
-    RedactEvent,
     check_ended,
     remains,
 )
@@ -31,7 +30,7 @@ from reactorcide.tests.eventstore.recorded import a_recorded
 from reactorcide.tests.eventstore.test_codec import FULL, the_golden
 
 STREAM_ID = UUID(int=77)
-COMMAND = RedactEvent(position=7, reason="asked for", remaining_hash="0" * 64)
+COMMAND = Make(EventRedacted(position=7, reason="asked for", remaining_hash="0" * 64))
 
 
 def test_every_event_says_what_of_it_stays() -> None:
@@ -118,15 +117,3 @@ def test_a_redacted_request_is_not_made_again() -> None:
     state = fold(JOB, (asked, *WAY_TO[Status.COMPLETED][1:-1], JobCompleted(attempt=1)))
     with pytest.raises(NotLegal, match="redacted"):
         retry_request(state, STREAM_ID)
-
-
-def test_an_event_is_redacted_once() -> None:
-    """The second time it is redacted already; twice in a log is a corrupt history."""
-    done = REDACTION.decide(REDACTION.initial, COMMAND)
-    assert done == (EventRedacted(position=7, reason="asked for", remaining_hash="0" * 64),)
-    state = fold(REDACTION, done)
-    with pytest.raises(NotLegal) as caught:
-        REDACTION.decide(state, COMMAND)
-    assert caught.value.current_status == "redacted"
-    with pytest.raises(IllegalTransition):
-        REDACTION.evolve(state, done[0])
