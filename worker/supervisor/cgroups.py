@@ -248,8 +248,13 @@ def _bury_stale(place: str) -> None:
 
 
 def _lives(pid: int) -> bool:
-    """Return whether there is such a process; this one has not made its group yet."""
-    return pid != os.getpid() and os.path.isdir(f"/proc/{pid}")  # noqa: PTH112  as above
+    """Return whether there is such a process that is not dead; this one has no group yet."""
+    if pid == os.getpid():
+        return False
+    try:
+        return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _is_buried(path: str) -> bool:
