@@ -1,9 +1,9 @@
 """Starts programs: posix_spawn(3), which copies nothing of this process and runs no Python in it.
 
 Called through ctypes for what `os.posix_spawn` has no words for: the directory, and closing all
-other descriptors (posix_spawn_file_actions_addclosefrom_np, glibc 2.34), and, where it is known,
-the control group (posix_spawnattr_setcgroup_np, glibc 2.39). Where the C library has
-no such thing, `subprocess` does the same at twice the price. Nothing here waits for an end.
+other descriptors (posix_spawn_file_actions_addclosefrom_np, glibc 2.34). Where the C library has
+no such thing, `subprocess` does the same at twice the price. A program is born in another control
+group where posix_spawnattr_setcgroup_np is known (glibc 2.39). Nothing here waits for an end.
 """
 
 import ctypes

@@ -278,7 +278,6 @@ async def test_what_worker_and_supervisor_left_dies_with_the_next_workers_first_
         os.kill(supervisor, signal.SIGKILL)
         worker.kill()
     await eventually(lambda: not lives(supervisor), 30)
-    assert lives(pid)
     await run(runner, "true", tmp_path)
     assert not lives(pid)
     assert not home_of(supervisor).exists()

@@ -183,9 +183,9 @@ class Trees:
         if not kinship.HAS_PROC:
             kinship.send_group(tree.leader, number)
             return not tree.has_ended
-        if not self._is_left(tree):
-            return False
         roots = self._roots(tree)
+        if not roots and tree.group.is_empty():
+            return False
         if number is signal.SIGKILL:
             tree.group.kill()
             kinship.send(roots, number)  # at once: who forks all the time is gone in a moment
