@@ -2,7 +2,8 @@
 
 Called through ctypes for what `os.posix_spawn` has no words for: the directory, and closing all
 other descriptors (posix_spawn_file_actions_addclosefrom_np, glibc 2.34). Where the C library has
-no such thing, `subprocess` does the same at twice the price. Nothing here waits for an end.
+no such thing, `subprocess` does the same at twice the price. A program is born in another control
+group where posix_spawnattr_setcgroup_np is known (glibc 2.39). Nothing here waits for an end.
 """
 
 import ctypes
@@ -12,10 +13,11 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from ctypes import POINTER, c_char_p, c_int, c_short, c_void_p
-from typing import Final
+from typing import Final, TypeAlias
 
 _SETSIGDEF: Final = 0x04  # spawn.h of glibc
 _SETSID: Final = 0x80
+_SETCGROUP: Final = 0x100
 _OPAQUE_WORDS: Final = 128
 """More than any of spawn.h's structures takes: the largest has 336 bytes."""
 
@@ -45,29 +47,34 @@ _ARGUMENTS: Final = {
 }
 
 _Opaque = ctypes.c_longlong * _OPAQUE_WORDS
+_Words: TypeAlias = "ctypes.Array[ctypes.c_longlong]"
 
 
 def start(
     argv: Sequence[str],
     cwd: "str | os.PathLike[str]",
     environment: Mapping[str, str],
-    stdout: int,
-    stderr: int,
+    outputs: tuple[int, int],
+    group: int | None = None,
 ) -> int:
     """Start a program that leads a session and reads nothing; return its pid.
 
-    It has exactly this environment and, but for these two, none of our descriptors. Raises
-    OSError, and ValueError for what no program can be given (a NUL, a name with `=`).
+    It has exactly this environment and, but for its outputs, none of our descriptors. It is born in
+    the control group whose directory is given, or where that cannot be, in ours. Raises OSError,
+    and ValueError for what no program can be given (a NUL, a name with `=`).
     """
-    if SPAWNER is None or min(stdout, stderr) <= 2:  # noqa: PLR2004  dup2 would run over them
-        return start_by_subprocess(argv, cwd, environment, stdout, stderr)
+    if SPAWNER is None or min(outputs) <= 2:  # noqa: PLR2004  dup2 would run over them
+        return start_by_subprocess(argv, cwd, environment, outputs)
     program = _found(argv[0], os.fspath(cwd), environment)
     return SPAWNER.start(
         program,
-        _without_nul([_encoded(word) for word in argv]),
+        (
+            _without_nul([_encoded(word) for word in argv]),
+            _without_nul(_entries(environment)),
+        ),
         _without_nul([os.fsencode(cwd)])[0],
-        _without_nul(_entries(environment)),
-        (stdout, stderr),
+        outputs,
+        group,
     )
 
 
@@ -80,29 +87,38 @@ class _Spawner:
             getattr(library, name).argtypes = types
         self._library = library
         self._attributes = _Opaque()
+        self._attributes_in_group = _Opaque()
+        self.knows_groups = hasattr(library, "posix_spawnattr_setcgroup_np")  # glibc 2.39
         signals = _Opaque()
         library.sigemptyset(signals)
         for number in _PYTHON_IGNORES:
             library.sigaddset(signals, number)
-        library.posix_spawnattr_init(self._attributes)
-        library.posix_spawnattr_setsigdefault(self._attributes, signals)
-        library.posix_spawnattr_setflags(self._attributes, _SETSID | _SETSIGDEF)
+        flags = _SETSID | _SETSIGDEF
+        self._set(self._attributes, signals, flags)
+        self._set(self._attributes_in_group, signals, flags | _SETCGROUP)
 
     def start(
         self,
         program: bytes,
-        argv: Sequence[bytes],
+        words: tuple[Sequence[bytes], Sequence[bytes]],
         cwd: bytes,
-        environment: Sequence[bytes],
         outputs: tuple[int, int],
+        group: int | None,
     ) -> int:
-        """Start a program; return its pid. Raises OSError."""
+        """Start a program with its arguments and environment; return its pid. Raises OSError."""
         pid = c_int()
         actions = self._actions(cwd, outputs)
+        argv, environment = map(_strings, words)
         try:
-            number = self._library.posix_spawn(
-                pid, program, actions, self._attributes, _strings(argv), _strings(environment)
-            )
+            number = -1
+            if group is not None:
+                number = self._library.posix_spawn(
+                    pid, program, actions, self._in_group(group), argv, environment
+                )
+            if number:  # also if it may not be born there: nothing was started then
+                number = self._library.posix_spawn(
+                    pid, program, actions, self._attributes, argv, environment
+                )
         finally:
             self._library.posix_spawn_file_actions_destroy(actions)
         if number:
@@ -111,7 +127,19 @@ class _Spawner:
             raise OSError(number, os.strerror(number), os.fsdecode(where))
         return pid.value
 
-    def _actions(self, cwd: bytes, outputs: tuple[int, int]) -> "ctypes.Array[ctypes.c_longlong]":
+    def _set(self, attributes: "_Words", signals: "_Words", flags: int) -> None:
+        self._library.posix_spawnattr_init(attributes)
+        self._library.posix_spawnattr_setsigdefault(attributes, signals)
+        self._library.posix_spawnattr_setflags(attributes, flags)
+
+    def _in_group(self, group: int) -> "_Words":
+        """Say that the child is born in a group; who asks for it does so from one thread."""
+        if not self.knows_groups:
+            return self._attributes
+        self._library.posix_spawnattr_setcgroup_np(self._attributes_in_group, group)
+        return self._attributes_in_group
+
+    def _actions(self, cwd: bytes, outputs: tuple[int, int]) -> "_Words":
         """Say what the child does before it becomes the program. Raises MemoryError."""
         library, actions = self._library, _Opaque()
         failed: int = library.posix_spawn_file_actions_init(actions)
@@ -139,13 +167,15 @@ def _made_spawner() -> _Spawner | None:
 SPAWNER: Final = _made_spawner()
 """None where the C library cannot do all that is needed."""
 
+KNOWS_GROUPS: Final = SPAWNER is not None and SPAWNER.knows_groups
+"""Whether a program can be born in a control group."""
+
 
 def start_by_subprocess(
     argv: Sequence[str],
     cwd: "str | os.PathLike[str]",
     environment: Mapping[str, str],
-    stdout: int,
-    stderr: int,
+    outputs: tuple[int, int],
 ) -> int:
     """Do as `start` does, anywhere."""
     import subprocess  # noqa: PLC0415  the supervisor starts sooner without
@@ -155,8 +185,8 @@ def start_by_subprocess(
         cwd=cwd,
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
+        stdout=outputs[0],
+        stderr=outputs[1],
         start_new_session=True,
     )
     popen.returncode = 0  # so that it does not wait for the child: whoever asked does

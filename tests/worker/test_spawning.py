@@ -12,7 +12,7 @@ import pytest
 from reactorcide.worker import spawning
 from reactorcide.worker.environment import PATH
 
-Start: TypeAlias = Callable[[list[str], Path, Mapping[str, str], int, int], int]
+Start: TypeAlias = Callable[[list[str], Path, Mapping[str, str], tuple[int, int]], int]
 
 pytestmark = pytest.mark.parametrize("start", [spawning.start, spawning.start_by_subprocess])
 
@@ -24,7 +24,7 @@ def said(start: Start, text: str, folder: Path, **environment: str) -> tuple[int
         readers = [stack.enter_context(os.fdopen(reading)) for reading, _ in ends]
         argv, given = ["sh", "-c", text], {"PATH": PATH, **environment}
         try:
-            pid = start(argv, folder, given, ends[0][1], ends[1][1])
+            pid = start(argv, folder, given, (ends[0][1], ends[1][1]))
         finally:
             for _, writing in ends:
                 os.close(writing)

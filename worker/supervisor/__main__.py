@@ -11,7 +11,7 @@ import socket
 import time
 from typing import Final
 
-from reactorcide.worker.supervisor import kinship
+from reactorcide.worker.supervisor import cgroups, kinship
 from reactorcide.worker.supervisor.clock import boot_seconds
 from reactorcide.worker.supervisor.messages import Ended, Halt, Hold, NotStarted, Start
 from reactorcide.worker.supervisor.trees import Trees
@@ -27,7 +27,7 @@ class _Supervisor:
     def __init__(self, wire: Wire, wakeup: int) -> None:
         self._wire = wire
         self._wakeup = wakeup
-        self._trees = Trees()
+        self._trees = Trees(cgroups.Groups(cgroups.place_for_groups()))
         self._selector = selectors.DefaultSelector()
         self._wanted = selectors.EVENT_READ
         self._selector.register(wire.fileno(), self._wanted)

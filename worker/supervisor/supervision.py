@@ -18,7 +18,7 @@ import structlog
 
 from reactorcide.worker.pipes import Pipe, open_pipes
 from reactorcide.worker.runner import Command
-from reactorcide.worker.supervisor import kinship
+from reactorcide.worker.supervisor import cgroups, kinship
 from reactorcide.worker.supervisor.messages import Ended, Halt, Hold, NotStarted, Start
 from reactorcide.worker.supervisor.wire import Hangup, Wire
 
@@ -186,7 +186,7 @@ class _Line:
             _log.error("supervisor_died", status=self._program.returncode)
         try:
             async with asyncio.timeout(_END_SECONDS):
-                while _kill_orphans():  # noqa: ASYNC110  as above
+                while _is_left_of(self._program.pid):  # noqa: ASYNC110  as above
                     await asyncio.sleep(_AGAIN_SECONDS)
         except TimeoutError:
             _log.error("commands_not_killed")
@@ -224,11 +224,15 @@ def _environment() -> dict[str, str]:
     return {**handed_on, "PYTHONPATH": paths}
 
 
-def _kill_orphans() -> bool:
-    """Kill what a dead supervisor's commands were; return whether something was there.
+def _is_left_of(supervisor: int) -> bool:
+    """Kill what a dead supervisor's commands were; return whether something was there."""
+    return _kill_orphans() | (not cgroups.bury(supervisor))
 
-    Those children of ours that carry a mark; living supervisors carry the mark of their latest
-    command themselves.
+
+def _kill_orphans() -> bool:
+    """Kill those children of ours that carry a mark; return whether there were any.
+
+    Living supervisors carry the mark of their latest command themselves.
     """
     own = kinship.mark_of(0)
     orphans = {

@@ -1,8 +1,9 @@
 """The commands that run, each with all that descends from it, and their ends.
 
-Whose an orphan is, its mark says. One without a mark that is known (a command may lower its
-limits) may be anybody's who ran when it was found: it dies with the last of them, so that no
-command is hurt by another one's end.
+To a command belongs who descends from it, and, where there are such, who is in its control group.
+Whose an orphan is, its mark says. One without a mark that is known (a command may lower its limits)
+may be anybody's who ran when it was found: it dies with the last of them, if no group tells, so
+that no command is hurt by another one's end.
 """
 
 import os
@@ -12,6 +13,7 @@ from typing import Final
 
 from reactorcide.worker.spawning import start
 from reactorcide.worker.supervisor import kinship
+from reactorcide.worker.supervisor.cgroups import Groups, NoGroup
 from reactorcide.worker.supervisor.clock import boot_seconds
 from reactorcide.worker.supervisor.messages import Ended, Hold, Start
 
@@ -31,6 +33,7 @@ class Tree:
         "attempt",
         "dying_since",
         "exit_code",
+        "group",
         "is_lost",
         "kill_at",
         "leader",
@@ -39,13 +42,14 @@ class Tree:
         "until",
     )
 
-    def __init__(self, request: Start, leader: int, mark: int | None) -> None:
+    def __init__(self, request: Start, leader: int, mark: int | None, group: NoGroup) -> None:
         self.number = request.tree
         self.attempt = request.attempt
         self.until = request.until
         """When it is killed if nobody asks for it before."""
         self.leader = leader
         self.mark = mark
+        self.group = group
         self.exit_code: int | None = None
         """Known once the leader has ended."""
         self.kill_at = _NEVER
@@ -74,7 +78,8 @@ class Tree:
 class Trees:
     """All that runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: Groups) -> None:
+        self._groups = groups
         self._trees: dict[int, Tree] = {}
         self._leaders: dict[int, Tree] = {}
         self._owners: dict[int, set[int]] = {}
@@ -86,8 +91,13 @@ class Trees:
         """Start a command. Raises OSError and ValueError like `spawning.start`."""
         mark = kinship.mark_next()
         self._last_mark = self._last_mark if mark is None else mark
-        leader = start(request.argv, request.cwd, request.environment, outputs[0], outputs[1])
-        tree = Tree(request, leader, mark)
+        group = self._groups.new(request.tree)
+        try:
+            leader = _born(request, outputs, group)
+        except (OSError, ValueError):
+            group.remove()
+            raise
+        tree = Tree(request, leader, mark, group)
         self._trees[tree.number] = self._leaders[leader] = tree
 
     def halt(self, number: int, grace_seconds: float) -> None:
@@ -125,7 +135,8 @@ class Trees:
         return [end for tree in due if (end := self._settled(tree, now)) is not None]
 
     def kill_all(self) -> bool:
-        """Kill all there is; return whether nothing is left: this process has no child."""
+        """Kill all there is; return whether nothing is left: no child, and nobody in a group."""
+        has_empty_groups = self._groups.end()
         for tree in self._trees.values() if not kinship.HAS_PROC else ():
             kinship.send_group(tree.leader, signal.SIGKILL)
         for _ in range(_ROUNDS):
@@ -137,7 +148,7 @@ class Trees:
         try:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
-            return True
+            return has_empty_groups
         return False
 
     def _settled(self, tree: Tree, now: float) -> Ended | None:
@@ -145,24 +156,27 @@ class Trees:
         tree.is_lost |= tree.until <= now and not tree.has_ended
         if (tree.has_ended and tree.kill_at == _NEVER) or tree.dies_at <= now:
             tree.dying_since = min(tree.dying_since, now)
-            self._kill(tree)
-        left = self._roots(tree)
-        if left and now < tree.dying_since + _DEATH_SECONDS:
+            is_left = self._kill(tree)
+        else:
+            is_left = self._is_left(tree)
+        if is_left and now < tree.dying_since + _DEATH_SECONDS:
             return None
-        self._undead |= left
+        self._undead |= self._roots(tree)
+        tree.group.remove()
         del self._trees[tree.number]
         self._leaders.pop(tree.leader, None)
         for owners in self._owners.values():
             owners.discard(tree.number)
         return Ended(tree.number, tree.exit_code, tree.is_lost)
 
-    def _kill(self, tree: Tree) -> None:
-        """Kill all of a tree; what it bore meanwhile dies in the next round."""
+    def _kill(self, tree: Tree) -> bool:
+        """Kill all of a tree; return whether something is left: it dies in the next round."""
         for _ in range(_ROUNDS):
             if not self._send(tree, signal.SIGKILL):
-                return
+                return False
             self._reap()
         tree.again_at = boot_seconds() + _AGAIN_SECONDS
+        return self._is_left(tree)
 
     def _send(self, tree: Tree, number: signal.Signals) -> bool:
         """Send a signal to all of a tree; return whether there was anybody."""
@@ -170,11 +184,17 @@ class Trees:
             kinship.send_group(tree.leader, number)
             return not tree.has_ended
         roots = self._roots(tree)
+        if not roots and tree.group.is_empty():
+            return False
         if number is signal.SIGKILL:
+            tree.group.kill()
             kinship.send(roots, number)  # at once: who forks all the time is gone in a moment
-        if roots:
-            kinship.send(kinship.descendants(roots), number)
-        return bool(roots)
+        kinship.send(kinship.descendants(roots | tree.group.pids()), number)
+        return True
+
+    def _is_left(self, tree: Tree) -> bool:
+        """Return whether anything of a tree is left, dead ones that were not reaped too."""
+        return bool(self._roots(tree)) or not tree.group.is_empty()
 
     def _reap(self) -> None:
         for pid, status in kinship.reaped():
@@ -202,3 +222,11 @@ class Trees:
             is_known = mark is not None and mark >= self._last_mark
             self._owners[pid] = owners if is_known else set(self._trees)
         return orphans
+
+
+def _born(request: Start, outputs: Sequence[int], group: NoGroup) -> int:
+    """Start the command of a tree in its group; return its pid. Raises as `spawning.start`."""
+    with group.opened() as descriptor:
+        return start(
+            request.argv, request.cwd, request.environment, (outputs[0], outputs[1]), descriptor
+        )
