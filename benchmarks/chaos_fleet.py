@@ -194,16 +194,21 @@ class Fleet:
         """Tell all workers to end, and look how they do; one that had ended was without server."""
         running = [nth for nth, one in enumerate(self._workers) if one and one.poll() is None]
         workers = [worker for nth in running if (worker := self._workers[nth])]
+        # Nobody is there to hear it in one that has only just been started.
+        allowed = [
+            {exits.DONE} if _hears_sigterm(worker.pid) else {exits.DONE, -signal.SIGTERM}
+            for worker in workers
+        ]
         for worker in workers:
             worker.terminate()
         deadline = time.monotonic() + _END_SECONDS
-        for number, worker in zip(running, workers, strict=True):
+        for number, worker, codes in zip(running, workers, allowed, strict=True):
             try:
                 worker.wait(max(deadline - time.monotonic(), 0.1))
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait()
-            self._note_end(number, {exits.DONE})
+            self._note_end(number, codes)
 
     def end(self) -> None:
         """End all that is left."""
@@ -213,6 +218,16 @@ class Fleet:
                 worker.wait()
         if self._server is not None:
             self._server.stop()
+
+
+def _hears_sigterm(pid: int) -> bool:
+    """Whether a process has a handler of its own for SIGTERM (proc(5); elsewhere: assume so)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 async def rage(fleet: Fleet, dice: Random, is_over: Callable[[], bool]) -> None:
