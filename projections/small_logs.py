@@ -25,6 +25,9 @@ REST_SECONDS: Final = 60.0
 _BATCH: Final = 50
 _AT_ONCE: Final = 4
 _SHARE: Final = 20.0
+_LONGEST_PAUSE_SECONDS: Final = 20.0
+"""One look that was held up, on a machine that does something else, puts nothing off for long."""
+
 _FROM_THE_TOP: Final = (UUID(int=0), 0)
 
 
@@ -59,7 +62,8 @@ class SmallLogs:
                     await store_together(self._connection, self._objects, taken)
         finally:
             ended = self._clock()
-            self._not_before = ended + (ended - began) * _SHARE
+            pause = min((ended - began) * _SHARE, _LONGEST_PAUSE_SECONDS)
+            self._not_before = ended + pause
         return len(taken)
 
 

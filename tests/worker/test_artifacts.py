@@ -375,7 +375,8 @@ async def test_ended_logs_go_into_the_store_by_themselves(
         await desk.pool.execute("UPDATE log_chunks SET printed_at = printed_at - interval '1 min'")
 
         async def are_stored() -> bool:
-            return await desk.pool.fetchval("SELECT count(*) FROM log_objects") == len(job_ids)
+            stored = await desk.pool.fetch("SELECT FROM log_objects")
+            return len(stored) == len(job_ids)
 
         await eventually(are_stored)
         for job_id in job_ids:
