@@ -68,8 +68,6 @@ class Fleet:
     """Process ids of workers that were killed or stopped."""
     _workers: list["subprocess.Popen[bytes] | None"] = field(default_factory=list)
     _stopped: set[int] = field(default_factory=set)
-    _silent_at: dict[int, int] = field(default_factory=dict)
-    """How long each worker's log was when it was started."""
     _server: EmbeddedPostgres | None = None
     _turn: threading.Lock = field(default_factory=threading.Lock)
     """Held by whoever starts or stops the server: each in a thread, and one may be given up."""
@@ -116,15 +114,9 @@ class Fleet:
         worker = self._workers[number]
         if worker is None or worker.returncode in allowed:
             return
-        if worker.returncode == -signal.SIGTERM and not self._has_spoken(number):
-            return  # no program handles a signal before it is loaded, and it had taken nothing
         self.bad_exits += 1
         code, tail = worker.returncode, self.log_of(number)
         tell(f"worker {number} ended with {code}; the end of its log: {tail}")
-
-    def _has_spoken(self, number: int) -> bool:
-        """Say whether the worker has written to its log since it was started."""
-        return (self.home / f"worker-{number}" / "log").stat().st_size > self._silent_at[number]
 
     async def tend(self) -> None:
         """Start again what ended by itself, as an init system would: its server was away."""
@@ -140,7 +132,6 @@ class Fleet:
             "worker", "--name", f"chaos-{number}", "--concurrency", str(self.plan.slots)
         )
         with (home / "log").open("ab") as log:
-            self._silent_at[number] = log.tell()
             return subprocess.Popen(  # noqa: S603  our own words
                 words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -209,16 +200,21 @@ class Fleet:
         """Tell all workers to end, and look how they do; one that had ended was without server."""
         running = [nth for nth, one in enumerate(self._workers) if one and one.poll() is None]
         workers = [worker for nth in running if (worker := self._workers[nth])]
+        # Nobody is there to hear it in one that has only just been started.
+        allowed = [
+            {exits.DONE} if _hears_sigterm(worker.pid) else {exits.DONE, -signal.SIGTERM}
+            for worker in workers
+        ]
         for worker in workers:
             worker.terminate()
         deadline = time.monotonic() + _END_SECONDS
-        for number, worker in zip(running, workers, strict=True):
+        for number, worker, codes in zip(running, workers, allowed, strict=True):
             try:
                 worker.wait(max(deadline - time.monotonic(), 0.1))
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait()
-            self._note_end(number, {exits.DONE})
+            self._note_end(number, codes)
 
     def end(self) -> None:
         """End all that is left."""
@@ -230,6 +226,16 @@ class Fleet:
             self._is_over = True
             if self._server is not None:
                 self._server.stop()
+
+
+def _hears_sigterm(pid: int) -> bool:
+    """Whether a process has a handler of its own for SIGTERM (proc(5); elsewhere: assume so)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 async def rage(fleet: Fleet, dice: Random, is_over: Callable[[], bool]) -> None:

@@ -119,14 +119,14 @@ async def point_at(connection: Connection, found: Found, made: NewObject) -> Non
     """Let the new object hold the streams, in the transaction that recorded `event.redacted`."""
     growth = made.growth
     old = await archives.replace(connection, found.block, found.event.event_id, growth)
-    await unfinished_objects.forget_prefix(connection, made.object_key)
+    await unfinished_objects.forget_prefixes(connection, [made.object_key])
     await unfinished_objects.note_archive(connection, old, made.object_id)
 
 
 async def delete_old(pool: Pool, objects: ObjectStore, found: Found) -> None:
     """Delete the object that nobody points at any more."""
     await objects.delete_all(found.block.object_key)
-    await unfinished_objects.forget_prefix(pool, found.block.object_key)
+    await unfinished_objects.forget_prefixes(pool, [found.block.object_key])
 
 
 async def _pieces(content: bytes) -> AsyncIterator[bytes]:

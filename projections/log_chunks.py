@@ -1,8 +1,8 @@
 """Table `log_chunks`: what commands print, as they print it. Not a fold of the log.
 
 Chunks are numbered 1, 2, 3 … within an attempt, over both streams. Only the attempt that
-holds the job may add to them. Once it has ended, a log that is not small goes into the object
-store: whoever reads logs asks `logs`, which knows both places.
+holds the job may add to them. Once it has ended, a log goes into the object store, a small
+one later: whoever reads logs asks `logs`, which knows both places.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -48,6 +48,12 @@ SELECT job_id, attempt, seq, stream, printed_at, bytes FROM (
     ) AS next
 ) AS counted
 WHERE ahead < $6 ORDER BY attempt, seq"""
+
+_READ_ALL: Final = """
+SELECT c.job_id, c.attempt, c.seq, c.stream, c.printed_at, c.bytes
+FROM log_chunks AS c JOIN unnest($1::uuid[], $2::int[]) AS a (job_id, attempt)
+    ON c.job_id = a.job_id AND c.attempt = a.attempt
+ORDER BY c.job_id, c.attempt, c.seq"""
 
 _READ_BACK: Final = """
 SELECT job_id, attempt, seq, stream, printed_at, bytes FROM log_chunks
@@ -136,6 +142,17 @@ async def read(
         _READ, part.job_id, *after, part.attempt, part.stream, limit_bytes
     )
     return [LogChunk(*row) for row in found]
+
+
+async def read_all(
+    connection: Reader, attempts: Iterable[tuple[UUID, int]]
+) -> dict[tuple[UUID, int], list[LogChunk]]:
+    """Return the chunks of attempts whose logs are known to be small, in order."""
+    columns = [list(column) for column in zip(*attempts, strict=True)]
+    found: dict[tuple[UUID, int], list[LogChunk]] = {}
+    for row in await connection.fetch(_READ_ALL, *columns):
+        found.setdefault((row[0], row[1]), []).append(LogChunk(*row))
+    return found
 
 
 async def read_back(connection: Reader, part: Part, before: tuple[int, int]) -> list[LogChunk]:

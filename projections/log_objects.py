@@ -31,6 +31,30 @@ gone AS (
 )
 SELECT EXISTS (SELECT FROM kept)"""
 
+# The same for many, of one block each.
+_KEEP_SMALL: Final = """
+WITH made AS (
+    SELECT * FROM unnest(
+        $1::uuid[], $2::int[], $3::text[], $4::bigint[], $5::int[], $6::bigint[], $7::bigint[]
+    ) AS m (job_id, attempt, prefix, block_end, last_seq, stdout_end, stderr_end)
+),
+noted AS (
+    DELETE FROM unfinished_objects WHERE prefix = ANY ($3) RETURNING prefix
+),
+kept AS (
+    INSERT INTO log_objects
+    SELECT job_id, attempt, prefix, ARRAY[block_end], ARRAY[last_seq], ARRAY[stdout_end],
+        ARRAY[stderr_end]
+    FROM made JOIN noted USING (prefix)
+    ON CONFLICT (job_id, attempt) DO NOTHING
+    RETURNING job_id, attempt, object_key
+),
+gone AS (
+    DELETE FROM log_chunks AS c USING kept AS k
+    WHERE c.job_id = k.job_id AND c.attempt = k.attempt
+)
+SELECT object_key FROM kept"""
+
 
 class LogObject(NamedTuple):
     """The log of one attempt, as an object."""
@@ -57,3 +81,10 @@ async def keep(connection: Reader, made: LogObject) -> bool:
         _KEEP, made.job_id, made.attempt, made.object_key, *map(list, made.layout)
     )
     return kept
+
+
+async def keep_small(connection: Reader, made: Sequence[LogObject]) -> frozenset[str]:
+    """Do what `keep` does for objects of one block each; return the keys of those that are kept."""
+    rows = [(*one[:3], *(ends[0] for ends in one.layout)) for one in made]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return frozenset(row[0] for row in await connection.fetch(_KEEP_SMALL, *columns))

@@ -22,6 +22,7 @@ from reactorcide.projections import log_chunks, log_objects, shared_store, unfin
 from reactorcide.projections.log_blocks import Layout, encode
 from reactorcide.projections.log_chunks import LogChunk, Part
 from reactorcide.projections.log_objects import LogObject
+from reactorcide.projections.small_logs import SmallLogs
 from reactorcide.projections.unfinished_objects import Unfinished
 
 LEFT_SECONDS: Final = 3600.0
@@ -131,6 +132,7 @@ class ObjectUpkeep:
         self._background = Background({"object-upkeep": self._serve})
         self._trouble: str | None = None
         self._swept_at = float("-inf")
+        self._small_logs = SmallLogs(pool, objects)
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -170,8 +172,9 @@ class ObjectUpkeep:
             self._swept_at = time.monotonic()
             await sweep(self._pool, self._objects)
         stored = await store_logs(self._pool, self._objects)
-        if stored:
-            _log.debug("logs_stored", count=stored)
+        small = await self._small_logs.store_some() if stored < _BATCH else 0
+        if stored or small:
+            _log.debug("logs_stored", count=stored, small=small)
         return stored >= _BATCH
 
     async def _is_ours(self) -> bool:

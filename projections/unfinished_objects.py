@@ -4,6 +4,7 @@ Whoever puts objects notes their prefix here before, and takes the note away in 
 makes them count. What a crash leaves is found here; so is what belongs to jobs that are deleted.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -39,6 +40,41 @@ SELECT format('jobs/%s/%s/log-%s.ndjson.gz', job_id, attempt, left(gen_random_uu
 FROM large
 RETURNING prefix, job_id, attempt"""
 
+# The next attempts of which there is a log, in the order of their jobs; the ones that have ended
+# and are small (the others: above) are noted.
+_TAKE_SMALL_LOGS: Final = """
+WITH turn AS MATERIALIZED (
+    SELECT pg_try_advisory_xact_lock(hashtext('reactorcide_log_objects')) AS is_ours
+),
+next AS MATERIALIZED (
+    SELECT job_id, attempt, printed_at FROM log_chunks
+    WHERE seq = 1 AND (job_id, attempt) > ($1, $2) AND (SELECT is_ours FROM turn)
+    ORDER BY job_id, attempt LIMIT $3
+),
+noted AS (
+    INSERT INTO unfinished_objects (prefix, job_id, attempt)
+    SELECT
+        format('jobs/%s/%s/log-%s.ndjson.gz', job_id, attempt, left(gen_random_uuid()::text, 8)),
+        job_id, attempt
+    FROM next AS n
+    WHERE printed_at < now() - $4::float8 * interval '1 second'
+        AND NOT EXISTS (
+            SELECT FROM jobs_held AS j WHERE j.job_id = n.job_id AND j.attempt = n.attempt
+        )
+        AND NOT EXISTS (
+            SELECT FROM unfinished_objects AS u
+            WHERE u.job_id = n.job_id AND u.attempt = n.attempt AND u.prefix LIKE '%/log-%'
+                AND u.noted_at > now() - interval '10 minutes'
+        )
+        AND NOT EXISTS (
+            SELECT FROM log_chunks AS c WHERE c.job_id = n.job_id AND c.attempt = n.attempt
+                AND (c.seq = 16 OR (c.seq < 16 AND octet_length(c.bytes) >= 2048))
+        )
+    RETURNING prefix, job_id, attempt
+)
+SELECT noted.prefix, next.job_id, next.attempt FROM next LEFT JOIN noted USING (job_id, attempt)
+ORDER BY next.job_id, next.attempt"""
+
 _NOTE_DELETED: Final = """
 INSERT INTO unfinished_objects (prefix, job_id, attempt)
 SELECT format('jobs/%s', job_id), job_id, 0 FROM unnest($1::uuid[]) AS job_id
@@ -70,7 +106,7 @@ logs AS (DELETE FROM log_objects WHERE job_id = $1),
 files AS (DELETE FROM artifacts WHERE job_id = $1)
 DELETE FROM unfinished_objects WHERE job_id = $1"""
 
-_FORGET: Final = "DELETE FROM unfinished_objects WHERE prefix = $1"
+_FORGET: Final = "DELETE FROM unfinished_objects WHERE prefix = ANY ($1)"
 
 # The command that was to delete the job was refused, or never came.
 _FORGET_UNDELETED: Final = """
@@ -95,6 +131,19 @@ async def take_logs(connection: Reader, limit: int) -> list[Unfinished]:
     return [Unfinished(*row) for row in await connection.fetch(_TAKE_LOGS, limit)]
 
 
+async def take_small_logs(
+    connection: Reader, after: tuple[UUID, int], limit: int, rest_seconds: float
+) -> tuple[list[Unfinished], tuple[UUID, int] | None]:
+    """Look at the next logs after `(job_id, attempt)`; note and return those that are to go.
+
+    Those of attempts that have ended, small, and begun `rest_seconds` ago. With them comes where
+    to go on; None at the end.
+    """
+    found = await connection.fetch(_TAKE_SMALL_LOGS, *after, limit, rest_seconds)
+    taken = [Unfinished(*row) for row in found if row[0] is not None]
+    return taken, (found[-1][1], found[-1][2]) if len(found) == limit else None
+
+
 async def note_deleted(connection: Reader, job_id: UUID) -> None:
     """Say that a job is about to be deleted, with all that it left."""
     await connection.execute(_NOTE_DELETED, [job_id])
@@ -116,14 +165,14 @@ async def deleted(connection: Reader, limit: int) -> list[tuple[Unfinished, bool
     return [(Unfinished(row[0], row[1], DELETED), row[2]) for row in found]
 
 
-async def forget(connection: Reader, unfinished: Unfinished) -> None:
-    """Take a note away: nothing lies there any more."""
-    await forget_prefix(connection, unfinished.prefix)
+async def forget(connection: Reader, *unfinished: Unfinished) -> None:
+    """Take notes away: nothing lies there any more."""
+    await forget_prefixes(connection, [one.prefix for one in unfinished])
 
 
-async def forget_prefix(connection: Reader, prefix: str) -> None:
-    """Take the note of a prefix away."""
-    await connection.execute(_FORGET, prefix)
+async def forget_prefixes(connection: Reader, prefixes: Sequence[str]) -> None:
+    """Take the notes of prefixes away."""
+    await connection.execute(_FORGET, prefixes)
 
 
 async def forget_job(connection: Reader, job_id: UUID) -> None:

@@ -158,7 +158,7 @@ class Containers:
             return
         said, code = await self._ask(plain, halt, "pull", "--quiet", image)
         if code != 0 and not halt.is_asked:
-            detail = f"the image {image!r} is not to be had: {said}"
+            detail = f"the image {image!r} is not to be had: {_without_warnings(said)}"
             raise CommandNotStarted(detail)
 
     async def _remove(self, name: str, plain: Runner) -> None:
@@ -190,6 +190,12 @@ class Containers:
         command = Command((self._engine, *words), Path("/"), environment, ())
         ended = await plain.run(command, said, halt)
         return said.text(), ended.exit_code
+
+
+def _without_warnings(said: str) -> str:
+    """Return the parts in which an engine says what is wrong: podman tells each try before."""
+    parts = said.split("; ")
+    return "; ".join(part for part in parts if "level=warning" not in part) or said
 
 
 def _name_of(inside: Inside) -> str:

@@ -17,6 +17,7 @@ from reactorcide.projections.log_chunks import LogChunk, Part, Stream
 from reactorcide.projections.log_objects import LogObject
 from reactorcide.projections.logs import Logs
 from reactorcide.projections.object_upkeep import Writing, store_log, store_logs, sweep
+from reactorcide.projections.small_logs import SmallLogs, store_together
 from reactorcide.tests.conftest import STORES, Connection
 from reactorcide.tests.projections.journal import Journal, now
 
@@ -166,6 +167,70 @@ async def test_large_logs_are_found_by_their_index(connection: Connection) -> No
     plan = await connection.fetch("EXPLAIN EXECUTE taking (1)")
     assert "log_chunks_large" in "".join(row[0] for row in plan)
     assert "Seq Scan on log_chunks" not in "".join(row[0] for row in plan)
+
+
+@on_each_store
+async def test_a_small_log_goes_too_when_it_has_rested(
+    connection: Connection, objects: ObjectStore
+) -> None:
+    """It reads the same; what is large, running or fresh is left to others, or to a later time."""
+    logs, journal = Logs(connection, objects), Journal(connection)
+    small = await written(connection, {1: [b"one\n", b"\xff\0"], 2: [b"two", b"\n", b"err"]})
+    large = await written(connection, {1: many(20, b"line")})
+    running = await journal.submit()
+    await journal.claim(running)
+    await connection.execute(_WRITE, running, 1, 1, "stdout", AT, b"more comes")
+    assert await SmallLogs(connection, objects).store_some() == 0
+    await connection.execute("UPDATE log_chunks SET printed_at = now() - interval '61 s'")
+    before = await all_readings(logs, small, (1, 2, 3))
+    assert await SmallLogs(connection, objects).store_some() == 2
+    assert await all_readings(logs, small, (1, 2, 3)) == before
+    assert await SmallLogs(connection, objects).store_some() == 0
+    stored = await log_objects.find(connection, small)
+    assert await objects.keys("jobs") == sorted(one.object_key for one in stored)
+    assert [one.attempt for one in stored] == [1, 2]
+    left = await connection.fetch("SELECT DISTINCT job_id FROM log_chunks ORDER BY job_id")
+    assert [row[0] for row in left] == sorted([large, running])
+    assert await connection.fetchval("SELECT count(*) FROM unfinished_objects") == 0
+
+
+async def test_small_logs_go_batch_by_batch_and_take_their_share_of_time(
+    connection: Connection, objects: ObjectStore
+) -> None:
+    """Nobody is passed over, and a look too early does nothing."""
+    moment = 0.0
+    walk = SmallLogs(connection, objects, lambda: moment)
+    jobs = [await written(connection, {1: [b"small\n"]}) for _ in range(120)]
+    assert [await walk.store_some(rest_seconds=-1e9) for _ in range(4)] == [50, 50, 20, 0]
+    for job_id in jobs:
+        assert len(await log_objects.find(connection, job_id)) == 1
+    assert await connection.fetchval(_COUNT) == 0
+    times = iter((100.0, 101.0, 120.9, 121.0, 121.5))
+    slow = SmallLogs(connection, objects, lambda: next(times))
+    await written(connection, {1: [b"small\n"]})
+    assert await slow.store_some(rest_seconds=-1e9) == 1
+    await written(connection, {1: [b"small\n"]})
+    assert [await slow.store_some(rest_seconds=-1e9) for _ in range(2)] == [0, 1]
+
+
+async def test_a_small_log_that_another_stored_meanwhile_is_kept_once(
+    connection: Connection, objects: ObjectStore
+) -> None:
+    """The slower one removes its own; a store that fails leaves the log where it was."""
+    job_id = await written(connection, {1: [b"small\n"]})
+    with pytest.raises(StoreUnavailable):
+        await SmallLogs(connection, ObjectStore("file:///dev/null/objects")).store_some(-1e9)
+    assert await connection.fetchval(_COUNT) == 1
+    assert await SmallLogs(connection, objects).store_some(-1e9) == 0
+    (first,) = await unfinished_objects.left(connection, 0, 9)
+    await store_together(connection, objects, [first._replace(prefix=first.prefix + "x")])
+    assert await log_objects.find(connection, job_id) == []
+    assert await objects.keys("jobs") == []
+    await store_together(connection, objects, [first])
+    (kept,) = await log_objects.find(connection, job_id)
+    await store_together(connection, objects, [first])
+    assert await log_objects.find(connection, job_id) == [kept]
+    assert await objects.keys("jobs") == [kept.object_key]
 
 
 async def test_two_who_store_at_once_keep_one_object(

@@ -366,15 +366,19 @@ async def test_a_timed_out_command_leaves_what_it_had(
 async def test_ended_logs_go_into_the_store_by_themselves(
     database: Database, desk: Desk, settings: WorkerSettings, objects: ObjectStore
 ) -> None:
-    """By the worker, soon after; the outcome did not wait for it."""
+    """By the worker, soon after; a small one a minute later. The outcome did not wait for it."""
     await shared_store.announce(desk.pool, await objects.identity())
     async with working(database, settings):
-        job_id = await desk.submit("seq 10000")
-        await desk.ends(job_id)
+        job_ids = [await desk.submit(command) for command in ("seq 10000", "echo small")]
+        for job_id in job_ids:
+            await desk.ends(job_id)
+        await desk.pool.execute("UPDATE log_chunks SET printed_at = printed_at - interval '1 min'")
 
-        async def is_stored() -> bool:
-            return bool(await desk.pool.fetchval("SELECT count(*) FROM log_objects"))
+        async def are_stored() -> bool:
+            stored = await desk.pool.fetch("SELECT FROM log_objects")
+            return len(stored) == len(job_ids)
 
-        await eventually(is_stored)
-        assert await desk.log(job_id) == b""
-        assert len(await objects.keys(f"jobs/{job_id}")) == 1
+        await eventually(are_stored)
+        for job_id in job_ids:
+            assert await desk.log(job_id) == b""
+            assert len(await objects.keys(f"jobs/{job_id}")) == 1

@@ -1,6 +1,7 @@
 """What is secret is in no log, no event, no answer and no table."""
 
 import base64
+import gzip
 import json
 import sys
 from datetime import UTC, datetime
@@ -9,6 +10,9 @@ from pathlib import Path
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.domain.job import Status
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.objects import ObjectStore
+from reactorcide.projections.object_upkeep import store_logs
+from reactorcide.projections.small_logs import SmallLogs
 from reactorcide.tests.worker.canaries import canaries, writings
 from reactorcide.tests.worker.jobs_at_work import SEALER, Desk, request, working
 from reactorcide.tests.worker.jobs_at_work import settings_for as settings
@@ -60,6 +64,33 @@ async def test_no_secret_is_anywhere_in_the_database(
     for value in values.values():
         for name, text, _ in writings(value):
             assert text.strip(b"<>") not in found, name
+
+
+async def test_no_secret_is_in_the_object_store(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """Neither in a log's object, large or small, nor in the name of an artifact."""
+    value, at = "hunter2hunter2", tmp_path / "objects"
+    sealed = {"TOKEN": SEALER.seal(value, "TOKEN")}
+    objects = ObjectStore(at.as_uri())
+    async with working(database, settings(tmp_path, object_store_url=objects.url)):
+        for text in ("%s", "%9000s"):
+            job_id = await desk.submit(
+                f'printf "{text}" "$TOKEN"; touch "$REACTORCIDE_ARTIFACTS_DIR/$TOKEN" '
+                '"$REACTORCIDE_ARTIFACTS_DIR/kept"',
+                sealed_env_vars=sealed,
+            )
+            assert (await desk.ends(job_id)).state.status is Status.COMPLETED
+    await store_logs(desk.pool, objects)
+    await SmallLogs(desk.pool, objects).store_some(rest_seconds=0)
+    keys = await objects.keys("jobs")
+    assert len(keys) == 4
+    assert await desk.pool.fetchval("SELECT count(*) FROM log_chunks") == 0
+    for key in keys:
+        data = await objects.read(key)
+        shown = gzip.decompress(data) if key.endswith(".gz") else data
+        assert value.encode() not in key.encode() + shown
+    assert value.encode() not in await dump(desk)
 
 
 async def test_the_coordinator_masks_once_more_what_it_stores(

@@ -349,8 +349,9 @@ async def test_an_image_that_does_not_exist_is_a_clear_failure(
 ) -> None:
     """The command never ran; so is a job without any image."""
     walls = await walls_of("container", podman_here)
-    with pytest.raises(CommandNotStarted, match=r"localhost:1/no-such-image.*not to be had"):
+    with pytest.raises(CommandNotStarted, match=r"localhost:1/no-such-image.*not to be had") as why:
         await At(walls, workspace, "true", runner_image="localhost:1/no-such-image").run()
+    assert "level=warning" not in str(why.value)
     with pytest.raises(CommandNotStarted, match="no image's name"):
         await At(walls, workspace, "true", runner_image="--privileged").run()
     without = await walls_of("container", podman_here, image=None)
