@@ -17,6 +17,7 @@ from reactorcide.api.call import Call, Caller, json_answer
 from reactorcide.api.errors import forbidden, not_found
 from reactorcide.api.exchange import REQUEST_ID
 from reactorcide.api.fields import Id, RequestModel, Time, parse_uuid
+from reactorcide.api.hashed import render_in_full
 from reactorcide.api.jobs.render import render_event
 from reactorcide.api.pages import PageQuery, QueryInt
 from reactorcide.api.services import Services
@@ -126,9 +127,13 @@ class AuditQuery(PageQuery):
         None
     )
 
+    hashes: Annotated[
+        Literal["true", "false"], Field(description="Whether each event has its `payload_hash`")
+    ] = "false"
+
     def wanted(self) -> AuditFilter:
         """Return it as the read side takes it."""
-        return AuditFilter(**self.model_dump(exclude={"limit", "offset", "cursor"}))
+        return AuditFilter(**self.model_dump(exclude={"limit", "offset", "cursor", "hashes"}))
 
 
 async def list_events(call: Call[None, AuditQuery]) -> Response:
@@ -141,13 +146,19 @@ async def list_events(call: Call[None, AuditQuery]) -> Response:
         before = number_of(query.cursor)
     found = await _page(call, before)
     content = {
-        "events": [render_event(one) for one in found.events],
+        "events": await _shown(call, found),
         "total": None,
         "limit": query.limit,
         "offset": query.offset,
         "next_cursor": None if found.next_before is None else cursor_of(found.next_before),
     }
     return json_answer(content)
+
+
+async def _shown(call: Call[None, AuditQuery], found: AuditPage) -> list[dict[str, Any]]:
+    if call.query.hashes == "true":
+        return await render_in_full(call.services.pool, found.events)
+    return [render_event(one) for one in found.events]
 
 
 async def _page(call: Call[None, AuditQuery], before: int | None) -> AuditPage:

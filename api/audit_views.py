@@ -5,13 +5,13 @@ from uuid import UUID
 
 from pydantic import Field
 
-from reactorcide.api.views import EventView, ListView, View
+from reactorcide.api.views import EventView, FullEventView, ListView, View
 
 
 class AuditListView(ListView):
-    """A page of events of all streams, newest first."""
+    """A page of events of all streams, newest first; those with `hashes` are shown in full."""
 
-    events: list[EventView]
+    events: list[FullEventView | EventView]
 
 
 class CheckpointView(View):
