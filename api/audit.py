@@ -18,6 +18,7 @@ from reactorcide.api.call import Call, Caller, json_answer
 from reactorcide.api.errors import forbidden, not_found
 from reactorcide.api.exchange import REQUEST_ID
 from reactorcide.api.fields import Id, RequestModel, Time, parse_uuid
+from reactorcide.api.hashed import render_in_full
 from reactorcide.api.jobs.render import render_event
 from reactorcide.api.pages import PageQuery, QueryInt
 from reactorcide.api.services import Services
@@ -127,9 +128,13 @@ class AuditQuery(PageQuery):
         None
     )
 
+    hashes: Annotated[
+        Literal["true", "false"], Field(description="Whether each event has its `payload_hash`")
+    ] = "false"
+
     def wanted(self) -> AuditFilter:
         """Return it as the read side takes it."""
-        return AuditFilter(**self.model_dump(exclude={"limit", "offset", "cursor"}))
+        return AuditFilter(**self.model_dump(exclude={"limit", "offset", "cursor", "hashes"}))
 
 
 async def list_events(call: Call[None, AuditQuery]) -> Response:
@@ -142,7 +147,7 @@ async def list_events(call: Call[None, AuditQuery]) -> Response:
         before = number_of(query.cursor)
     found = await _page(call, before)
     content = {
-        "events": [render_event(one) for one in found.events],
+        "events": await _shown(call, found),
         "total": None,
         "limit": query.limit,
         "offset": query.offset,
@@ -165,6 +170,12 @@ def _stays(query: AuditQuery) -> bool:
     """Tell whether only streams are asked for that no archive takes."""
     kinds = {query.stream_type, query.type and query.type.partition(".")[0]} - {None}
     return bool(kinds) and endings.KINDS.isdisjoint(kinds)
+
+
+async def _shown(call: Call[None, AuditQuery], found: AuditPage) -> list[dict[str, Any]]:
+    if call.query.hashes == "true":
+        return await render_in_full(call.services.pool, found.events)
+    return [render_event(one) for one in found.events]
 
 
 async def _page(call: Call[None, AuditQuery], before: int | None) -> AuditPage:

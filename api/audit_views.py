@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from reactorcide.api.views import EventView, ListView, View
+from reactorcide.api.views import EventView, FullEventView, ListView, View
 
 ARCHIVED_UNTIL: Final[Any] = Field(
     description="Events recorded up to then may be missing: their streams are archived, and only "
@@ -15,9 +15,9 @@ ARCHIVED_UNTIL: Final[Any] = Field(
 
 
 class AuditListView(ListView):
-    """A page of events of all streams, newest first."""
+    """A page of events of all streams, newest first; those with `hashes` are shown in full."""
 
-    events: list[EventView]
+    events: list[FullEventView | EventView]
     archived_until: datetime | None = ARCHIVED_UNTIL
 
 

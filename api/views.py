@@ -245,6 +245,14 @@ class EventView(View):
     recorded_at: datetime
 
 
+class FullEventView(EventView):
+    """A recorded event, with the hash of its data."""
+
+    payload_hash: str | None = Field(
+        description="SHA-256 of a salt and the data, as sealed, in hex; null until the event is"
+    )
+
+
 class EventListView(View):
     """The events of a job, oldest first."""
 

@@ -86,6 +86,16 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL array_position(t.positions, p.position) AS nth
 WHERE nth IS NOT NULL"""
 
+_PAYLOAD_HASHES: Final = """
+SELECT p.position, substring(t.payload_hashes FROM nth * 32 - 31 FOR 32)
+FROM unnest($1::bigint[]) AS p (position)
+CROSS JOIN LATERAL (
+    SELECT positions, payload_hashes FROM sealed_tiles
+    WHERE first_position <= p.position ORDER BY first_position DESC LIMIT 1
+) AS t
+CROSS JOIN LATERAL array_position(t.positions, p.position) AS nth
+WHERE nth IS NOT NULL"""
+
 _BEYOND: Final = 2**63 - 1
 
 
@@ -215,6 +225,12 @@ async def place_of(connection: Reader, position: int) -> Place | None:
     """Return where the event at a position is; None unless it is sealed."""
     row = await connection.fetchrow(_PLACE, position)
     return None if row is None else Place(*row)
+
+
+async def payload_hashes_of(connection: Reader, positions: Sequence[int]) -> dict[int, bytes]:
+    """Return the hashes of the data of those events at these positions that are sealed."""
+    found = await connection.fetch(_PAYLOAD_HASHES, positions)
+    return {row[0]: row[1] for row in found}
 
 
 async def seals_of(connection: Reader, positions: Sequence[int]) -> dict[int, Sealed]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from reactorcide.api.audit_views import (
+    AuditListView,
     CheckpointListView,
     ConsistencyView,
     ProofView,
@@ -49,6 +50,23 @@ def hashes(texts: list[str]) -> list[bytes]:
 def head_of(note: str, verifier_key: str) -> TreeHead:
     """Return what a checkpoint says, once its signature holds."""
     return TreeHead.parse(Verifier.parse(verifier_key).open(note))
+
+
+async def test_an_event_is_shown_with_its_payload_hash(user: Client, auditor: Client) -> None:
+    """For who asks: null until it is sealed, then the one in its leaf."""
+    job = (await user.post("/api/v1/jobs", json=JOB)).json()
+    query = {"stream_id": job["job_id"], "hashes": "true"}
+    early = (await auditor.get(f"{AUDIT}/events", params=query)).json()["events"]
+    await sealed(auditor)
+    answer = await auditor.get(f"{AUDIT}/events", params=query)
+    AuditListView.model_validate_json(answer.content)
+    for before, event in zip(early, answer.json()["events"], strict=True):
+        proof = (await auditor.get(f"{AUDIT}/proof/{event['position']}")).json()
+        assert event["payload_hash"] == json.loads(proof["entry"])["payload_hash"]
+        assert before["payload_hash"] in {None, event["payload_hash"]}
+    plain = (await auditor.get(f"{AUDIT}/events", params={"stream_id": job["job_id"]})).json()
+    assert all("payload_hash" not in event for event in plain["events"])
+    assert (await auditor.get(f"{AUDIT}/events", params={"hashes": "1"})).status_code == 422
 
 
 async def test_an_event_is_proved_to_be_in_the_signed_log(
