@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from structlog.typing import EventDict
 
 from reactorcide.eventstore.database import Database
 from reactorcide.tests.worker.engines import leave, podman_settings
-from reactorcide.tests.worker.handler_bench import Bench, bench_of
-from reactorcide.tests.worker.jobs_at_work import Desk, desk_of
+from reactorcide.tests.worker.handler_bench import HANDLERS, Bench, bench_of, caught_lines
+from reactorcide.tests.worker.handlers_at_work import CALLED, GO
+from reactorcide.tests.worker.jobs_at_work import AtWork, Desk, desk_of, settings_for, working
 from reactorcide.tests.worker.walls_at_work import Holders, close_runners
 from reactorcide.worker.process_runner import ProcessRunner
 from reactorcide.worker.workspace import Workspace, make_workspace
@@ -67,3 +69,26 @@ def holders(workspace: Workspace) -> Iterator[Holders]:
     found = Holders(workspace)
     yield found
     found.close()
+
+
+@pytest.fixture
+def fresh_handlers() -> Iterator[None]:
+    """Handlers that nobody has called; those that still wait go on in the end."""
+    GO.clear()
+    CALLED.clear()
+    yield
+    GO.set()
+
+
+@pytest.fixture
+def lines() -> Iterator[list[EventDict]]:
+    """What the worker logs."""
+    with caught_lines() as found:
+        yield found
+
+
+@pytest.fixture
+async def at_work(database: Database, tmp_path: Path) -> AsyncIterator[AtWork]:
+    """A worker with handlers and four slots."""
+    async with working(database, settings_for(tmp_path, concurrency=4), HANDLERS) as opened:
+        yield opened
