@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from structlog.typing import EventDict
 
 from reactorcide.eventstore.database import Database
@@ -15,6 +16,10 @@ from reactorcide.tests.worker.jobs_at_work import AtWork, Desk, desk_of, setting
 from reactorcide.tests.worker.walls_at_work import Holders, close_runners
 from reactorcide.worker.process_runner import ProcessRunner
 from reactorcide.worker.workspace import Workspace, make_workspace
+
+# How long an example takes is no claim: where a machine is loaded it would fail now and then.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture

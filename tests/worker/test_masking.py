@@ -10,7 +10,7 @@ import sys
 from functools import lru_cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reactorcide.tests.worker.canaries import canaries, writings
@@ -85,7 +85,6 @@ def test_without_values_bytes_pass_as_they_are() -> None:
     assert masker.finish() == b""
 
 
-@settings(deadline=None)
 @given(VALUES, PIECES)
 def test_where_the_pieces_were_cut_makes_no_difference(
     values: list[str], pieces: list[bytes]
@@ -94,7 +93,6 @@ def test_where_the_pieces_were_cut_makes_no_difference(
     assert masked(values, *pieces) == masked(values, b"".join(pieces))
 
 
-@settings(deadline=None)
 @given(VALUES, PIECES)
 def test_only_what_belongs_to_a_value_is_hidden(values: list[str], pieces: list[bytes]) -> None:
     """The text without its values is what shows without its masks; no value is left."""
@@ -107,7 +105,6 @@ def test_only_what_belongs_to_a_value_is_hidden(values: list[str], pieces: list[
     assert masked(values, *pieces).replace(MASK, b"") == shown
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.text(min_size=4, max_size=300).filter(str.strip), min_size=1, max_size=3),
     st.lists(st.binary(max_size=80), max_size=6),
