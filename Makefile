@@ -10,7 +10,7 @@ SOURCES := eventstore projections api worker cli migrations tests benchmarks
 WORKERS := 3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast s3-test tlog-test lint format canaries tamper bench bench-peers chaos cuts stops takeovers rebuild-kills no-skip lock clean
+.PHONY: demo test test-fast s3-test tlog-test lint format canaries tamper courses bench bench-peers chaos cuts stops takeovers rebuild-kills no-skip lock clean
 
 demo: $(VENV)/.runtime ## start everything, run one job, show what happened, stop
 	@$(BIN)/reactorcide demo
@@ -51,6 +51,9 @@ canaries: $(VENV)/.dev ## look for a thousand secrets in every encoding, cut eve
 
 tamper: $(VENV)/.dev ## tamper with sealed logs 10,000 times; each must be found, at its position: minutes
 	REACTORCIDE_TAMPERINGS=10000 $(BIN)/pytest -q tests/eventstore/proof/test_tamperings.py
+
+courses: $(VENV)/.dev ## 300 courses of workers that crash and speak late; 8 workers at 2,000 jobs: minutes
+	REACTORCIDE_COURSES=300 REACTORCIDE_CLAIMED=2000 $(BIN)/pytest -q tests/worker/test_workers_machine.py tests/worker/test_claiming.py
 
 bench: $(VENV)/.runtime ## measure, each number beside its floor
 	$(BIN)/python -m reactorcide.benchmarks

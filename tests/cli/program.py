@@ -1,20 +1,25 @@
 """The command as a program: started, fed, awaited; and the servers it starts."""
 
+import atexit
+import io
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from reactorcide.cli.listening import bind, url_of
+from reactorcide.tests.cli.forking import IS_POSSIBLE, Begun, WarmProgram
 
 COMMAND: Final = (sys.executable, "-P", "-m", "reactorcide.cli.main")
 PATIENCE_SECONDS: Final = 60.0
@@ -26,6 +31,8 @@ class Program:
 
     home: Path
     variables: Mapping[str, str] = field(default_factory=dict)
+    is_forked: bool = IS_POSSIBLE
+    """From a warm program; else it is started as a user would start it."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -36,24 +43,22 @@ class Program:
     def having(self, **variables: str) -> "Program":
         """Return it with more variables, named without their prefix."""
         more = {f"REACTORCIDE_{name}": value for name, value in variables.items()}
-        return Program(self.home, {**self.variables, **more})
+        return replace(self, variables={**self.variables, **more})
 
     def __call__(
         self, *arguments: str, stdin: str | bytes = b"", encoding: str | None = "utf-8"
     ) -> "subprocess.CompletedProcess[Any]":
         """Run it to its end."""
-        given = stdin.encode() if isinstance(stdin, str) and encoding is None else stdin
-        if isinstance(given, bytes) and encoding is not None:
-            given = given.decode()
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            env=self.environment,
-            input=given,
-            capture_output=True,
-            encoding=encoding,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
+        with tempfile.TemporaryFile() as given:
+            given.write(stdin.encode() if isinstance(stdin, str) else stdin)
+            given.seek(0)
+            with running(self._started(arguments, given.fileno())) as begun:
+                code = begun.wait()
+        printed = [begun.printed("out"), begun.printed("err")]
+        if encoding is None:
+            return subprocess.CompletedProcess(arguments, code, *printed)
+        texts = [io.TextIOWrapper(io.BytesIO(one), encoding).read() for one in printed]
+        return subprocess.CompletedProcess(arguments, code, *texts)
 
     def json(self, *arguments: str) -> Any:
         """Run it, return what it prints as JSON."""
@@ -63,11 +68,20 @@ class Program:
 
     def start(self, *arguments: str, pass_fds: tuple[int, ...] = ()) -> "Running":
         """Start it and let it run."""
+        with Path(os.devnull).open("rb") as nothing:
+            return self._started(arguments, nothing.fileno(), pass_fds)
+
+    def _started(
+        self, arguments: tuple[str, ...], stdin: int, pass_fds: tuple[int, ...] = ()
+    ) -> "Running":
+        if self.is_forked:
+            begun = warm_program().begin(arguments, self.environment, stdin, pass_fds)
+            return Running(begun)
         return Running(
             subprocess.Popen(
                 [*COMMAND, *arguments],
                 env=self.environment,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=pass_fds,
@@ -76,10 +90,18 @@ class Program:
         )
 
 
+@cache
+def warm_program() -> WarmProgram:
+    """Return the program that all commands of this session are forked from."""
+    warm = WarmProgram((sys.executable, "-P"), {"PATH": os.environ["PATH"]})
+    atexit.register(warm.close)
+    return warm
+
+
 class Running:
     """The command while it runs; what it prints is read all the time."""
 
-    def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, popen: "subprocess.Popen[bytes] | Begun") -> None:
         self.popen = popen
         self.pid = popen.pid
         self._printed: dict[str, bytes] = {"out": b"", "err": b""}
@@ -99,6 +121,10 @@ class Running:
     def err(self) -> str:
         """What it printed to standard error until now."""
         return self._printed["err"].decode()
+
+    def printed(self, name: str) -> bytes:
+        """Return what it printed to `out` or `err` until now."""
+        return self._printed[name]
 
     def until(self, condition: Callable[["Running"], object]) -> None:
         """Wait until the condition holds; fail when the program ends before."""

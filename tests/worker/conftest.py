@@ -1,14 +1,25 @@
 """Fixtures of the worker's tests."""
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from structlog.typing import EventDict
 
 from reactorcide.eventstore.database import Database
-from reactorcide.tests.worker.handler_bench import Bench, bench_of
-from reactorcide.tests.worker.jobs_at_work import Desk, desk_of
+from reactorcide.tests.worker.engines import leave, podman_settings
+from reactorcide.tests.worker.handler_bench import HANDLERS, Bench, bench_of, caught_lines
+from reactorcide.tests.worker.handlers_at_work import CALLED, GO
+from reactorcide.tests.worker.jobs_at_work import AtWork, Desk, desk_of, settings_for, working
+from reactorcide.tests.worker.walls_at_work import Holders, close_runners
 from reactorcide.worker.process_runner import ProcessRunner
+from reactorcide.worker.workspace import Workspace, make_workspace
+
+# How long an example takes is no claim: where a machine is loaded it would fail now and then.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture
@@ -30,4 +41,59 @@ async def desk(database: Database) -> AsyncIterator[Desk]:
 async def bench(database: Database, desk: Desk, tmp_path: Path) -> AsyncIterator[Bench]:
     """Works on the attempts of handlers, one by one."""
     async with bench_of(desk, database, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def podman_here() -> Iterator[dict[str, str]]:
+    """Settings of a podman of these tests' own."""
+    # A short path: podman cleans up by its `--runroot`, which may have 50 letters. With more of
+    # them its cleaning fails, and every `run` waits 20 s for it.
+    folder = Path(tempfile.mkdtemp(prefix="rc-pod-"))
+    settings = podman_settings(folder)
+    yield settings
+    leave(settings, folder)
+
+
+@pytest.fixture
+async def runners_end() -> AsyncIterator[None]:
+    """What runs plain commands is closed after the test."""
+    yield
+    await close_runners()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A fresh workspace."""
+    return make_workspace(tmp_path / "workspaces")
+
+
+@pytest.fixture
+def holders(workspace: Workspace) -> Iterator[Holders]:
+    """Who is left of a command that holds on to a pipe of the workspace."""
+    found = Holders(workspace)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def fresh_handlers() -> Iterator[None]:
+    """Handlers that nobody has called; those that still wait go on in the end."""
+    GO.clear()
+    CALLED.clear()
+    yield
+    GO.set()
+
+
+@pytest.fixture
+def lines() -> Iterator[list[EventDict]]:
+    """What the worker logs."""
+    with caught_lines() as found:
+        yield found
+
+
+@pytest.fixture
+async def at_work(database: Database, tmp_path: Path) -> AsyncIterator[AtWork]:
+    """A worker with handlers and four slots."""
+    async with working(database, settings_for(tmp_path, concurrency=4), HANDLERS) as opened:
         yield opened

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Final
 
@@ -70,7 +71,10 @@ def _import_image(folder: Path, busybox: str, settings: dict[str, str]) -> None:
     podman(settings, "import", "--quiet", archive, IMAGE)
 
 
-def leave(settings: dict[str, str]) -> None:
-    """Remove what containers may have left mounted, should a test have failed."""
+def leave(settings: dict[str, str], folder: Path) -> None:
+    """Remove all of it, and what containers may have left mounted, should a test have failed."""
     if "" not in settings:
         podman(settings, "rm", "--all", "--force", "--time=0")
+    deadline = time.monotonic() + 30
+    while folder.exists() and time.monotonic() < deadline:  # podman may still tidy up in it
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,5 +1,6 @@
 """Where a handler's attempt is worked on by itself, on a real coordinator, without a worker."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from reactorcide.tests.worker.jobs_at_work import (
     PATIENCE_SECONDS,
     SEALER,
     Desk,
+    eventually,
     settings_for,
 )
 from reactorcide.worker.coordinator import ClaimedAttempt, Coordinator
@@ -110,3 +112,12 @@ async def bench_of(desk: Desk, database: Database, folder: Path) -> AsyncIterato
             finally:
                 handlers_at_work.GO.set()
                 opened.threads.close()
+
+
+async def called(*args: object) -> None:
+    """Wait until handlers have been called with all of these."""
+
+    async def has_been() -> bool:
+        return not Counter(args) - Counter(handlers_at_work.CALLED)
+
+    await eventually(has_been)

@@ -90,7 +90,7 @@ async def test_what_waits_long_gets_no_more_than_its_share(
     async with working(database, settings, HANDLERS) as at_work:
         feeding = asyncio.create_task(_feed(desk))
         try:
-            await eventually(lambda: _has_claimed(desk, at_work, 60))
+            await eventually(lambda: _has_claimed(desk, at_work, 40))
             claimed = [row[0] for row in await desk.pool.fetch(CLAIMED, 0)]
         finally:
             feeding.cancel()

@@ -12,7 +12,7 @@ from reactorcide.tests.support.server import roomy_root
 
 BATTERIES = [
     (
-        "stops --stops 2 --workers 4 --lease 2",
+        "stops --stops 1 --workers 3 --lease 2",
         ("accepted_stale_writes", "late_chunks", "illegal_transitions", "overlaps"),
     ),
     (

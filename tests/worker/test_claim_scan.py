@@ -11,7 +11,7 @@ from reactorcide.worker.claim_scan import ClaimScan
 
 PLACE: Final = (0, UUID(int=7))
 MOST_PARTS: Final = 64
-HASHES: Final = range(0, 65536, 67)
+HASHES: Final = range(0, 65536, 509)
 """What the hash of an id may be, enough of them."""
 
 times: Final = st.floats(0, 2e9, allow_nan=False)

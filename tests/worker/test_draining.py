@@ -123,7 +123,7 @@ async def _holds_some(desk: Desk, at_work: AtWork) -> bool:
 
 async def test_rolling_restarts_fail_no_job(database: Database, desk: Desk, tmp_path: Path) -> None:
     """Five generations of workers, each stopped amid its work: every job completes in the end."""
-    requests = [request("sleep 0.15"), call_of("test.short")] * 30
+    requests = [request("sleep 0.15"), call_of("test.short")] * 15
     ids = await desk.submit_many(requests)
     settings = settings_for(tmp_path, drain_seconds=0.02, concurrency=3)
     async with AsyncExitStack() as stack:

@@ -21,7 +21,9 @@ if [ "$REACTORCIDE_ATTEMPT" = 1 ]; then
     while :; do echo beside; sleep 0.05; done
 fi
 if kill -0 "$(cat {folder}/pid)" 2>/dev/null; then echo beside; else echo alone; fi"""
-WAYS: Final = {"plain": ("", "&"), "put aside": ("(setsid nohup env -i", ">/dev/null 2>&1 &)")}
+PUT_ASIDE: Final = ("(setsid nohup env -i", ">/dev/null 2>&1 &)")
+"""The harder way: it leaves the session and forgets its environment."""
+
 LEASE_SECONDS: Final = 3
 FOLLOW: Final = ["claimed", "started", "lease_expired", "claimed", "started", "completed"]
 
@@ -46,17 +48,15 @@ async def pid_in(folder: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-@pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
 async def test_the_next_attempt_runs_alone(
     database: Database,
     desk: Desk,
     tmp_path: Path,
     number: signal.Signals,
-    way: tuple[str, str],
 ) -> None:
     """And what the first worker says when it wakes up is refused."""
     with program(database.uri, tmp_path / "first", LEASE_SECONDS) as first:
-        text = FIRST_STAYS.format(folder=tmp_path, put_aside=way[0], after=way[1])
+        text = FIRST_STAYS.format(folder=tmp_path, put_aside=PUT_ASIDE[0], after=PUT_ASIDE[1])
         job_id = await desk.submit(text)
         pid = await pid_in(tmp_path)
         first.send_signal(number)

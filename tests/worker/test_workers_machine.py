@@ -6,6 +6,7 @@ counts more attempts than are allowed, and every row is what its stream makes.
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -55,6 +56,8 @@ NUMBERS: Final = st.integers(0, 2)
 # Whom a race left with what differs from time to time: what is drawn must not depend on it.
 PICKS: Final = st.integers(0, 20)
 COURSES: Final = itertools.count()
+COURSES_HERE: Final = int(os.environ.get("REACTORCIDE_COURSES", "6"))
+"""`make courses` goes through hundreds."""
 
 
 @dataclass(slots=True)
@@ -278,7 +281,7 @@ def check(runner: asyncio.Runner, desk: Desk, database: Database) -> None:
     placed = {"run": runner, "desk": desk, "database": database}
     machine = type("Placed", (WorkersMachine,), placed)
     how = settings(
-        max_examples=15,
+        max_examples=COURSES_HERE,
         stateful_step_count=50,
         deadline=None,
         database=None,
