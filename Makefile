@@ -52,6 +52,10 @@ canaries: $(VENV)/.dev ## look for a thousand secrets in every encoding, cut eve
 tamper: $(VENV)/.dev ## tamper with sealed logs 10,000 times; each must be found, at its position: minutes
 	REACTORCIDE_TAMPERINGS=10000 $(BIN)/pytest -q tests/eventstore/proof/test_tamperings.py
 
+.PHONY: laws
+laws: $(VENV)/.dev ## try the rules' laws on twenty times the histories of the suite: minutes
+	REACTORCIDE_EFFORT=20 $(BIN)/pytest -q -n $(WORKERS) tests/eventstore/domain
+
 bench: $(VENV)/.runtime ## measure, each number beside its floor
 	$(BIN)/python -m reactorcide.benchmarks
 
