@@ -10,7 +10,7 @@ SOURCES := eventstore projections api worker cli migrations tests benchmarks
 WORKERS := 3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-fast s3-test tlog-test lint format canaries tamper courses bench bench-peers chaos cuts stops takeovers rebuild-kills no-skip lock clean
+.PHONY: demo test test-fast s3-test tlog-test lint format canaries tamper courses laws bench bench-peers chaos cuts stops takeovers rebuild-kills no-skip lock clean
 
 demo: $(VENV)/.runtime ## start everything, run one job, show what happened, stop
 	@$(BIN)/reactorcide demo
@@ -54,6 +54,9 @@ tamper: $(VENV)/.dev ## tamper with sealed logs 10,000 times; each must be found
 
 courses: $(VENV)/.dev ## 300 courses of workers that crash and speak late; 8 workers at 2,000 jobs: minutes
 	REACTORCIDE_COURSES=300 REACTORCIDE_CLAIMED=2000 $(BIN)/pytest -q tests/worker/test_workers_machine.py tests/worker/test_claiming.py
+
+laws: $(VENV)/.dev ## try the rules' laws on twenty times the histories of the suite: minutes
+	REACTORCIDE_EFFORT=20 $(BIN)/pytest -q -n $(WORKERS) tests/eventstore/domain
 
 bench: $(VENV)/.runtime ## measure, each number beside its floor
 	$(BIN)/python -m reactorcide.benchmarks

@@ -1,6 +1,8 @@
 """The API as an ASGI app: the table's operations inside of the request's edge."""
 
 from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,8 +30,14 @@ def create_app(services: Services) -> Starlette:
         exception_handlers={HTTPException: _no_such_path},
     )
     app.router.redirect_slashes = False
-    app.state.openapi = document(OPERATIONS, code_version())
+    app.state.openapi = _document()
     return app
+
+
+@cache
+def _document() -> dict[str, Any]:
+    """Return the description of all operations, of which a program has one: to be read only."""
+    return document(OPERATIONS, code_version())
 
 
 def routes(operations: Iterable[Operation], services: Services) -> list[Route]:

@@ -51,6 +51,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         server.stop()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a server that was chosen, leave out what no server has a part in."""
+    if "PG_BIN" not in os.environ:
+        return
+    kept = [item for item in items if "server" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
 @pytest.fixture(scope="session")
 def server(pytestconfig: pytest.Config) -> TestServer:
     """The session's PostgreSQL server."""

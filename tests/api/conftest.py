@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -14,6 +15,8 @@ from reactorcide.api.app import create_app
 from reactorcide.api.services import Services, open_services
 from reactorcide.api.settings import ApiSettings
 from reactorcide.eventstore.record import SYSTEM
+from reactorcide.tests.api.calling import KINDS, Caller, calling
+from reactorcide.tests.api.serving import serving
 
 Client: TypeAlias = httpx2.AsyncClient
 MakeClient: TypeAlias = Callable[..., Awaitable[Client]]
@@ -106,3 +109,32 @@ async def admin(services: Services) -> AsyncIterator[Client]:
     token, _ = await token_for(services, "ada", "admin")
     async with client_of(services, token) as client:
         yield client
+
+
+@pytest.fixture
+async def url(services: Services) -> AsyncIterator[str]:
+    """A real server's."""
+    async with serving(services) as address:
+        yield address
+
+
+@dataclass(frozen=True)
+class Place:
+    """A served API, and a plain user's token."""
+
+    url: str
+    token: str
+
+
+@pytest.fixture
+async def place(services: Services, url: str) -> Place:
+    """A served API, for clients."""
+    token, _ = await token_for(services, "una")
+    return Place(url, token)
+
+
+@pytest.fixture(params=KINDS)
+async def caller(request: pytest.FixtureRequest, place: Place) -> AsyncIterator[Caller]:
+    """A client of each kind."""
+    async with calling(request.param, place.url, place.token) as made:
+        yield made

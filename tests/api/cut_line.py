@@ -20,6 +20,7 @@ class Line:
     requests: bytearray = field(default_factory=bytearray)
     url: str = ""
     _open: list[asyncio.StreamWriter] = field(default_factory=list)
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def cut(self, *cuts: int) -> None:
         """Cut all that is open, and the next connections after so many bytes."""
@@ -31,16 +32,16 @@ class Line:
         self.cuts = list(cuts)
 
     async def until(self, condition: Callable[["Line"], bool]) -> None:
-        """Return when it holds. Raises TimeoutError after ten seconds."""
-        async with asyncio.timeout(10):
-            while not condition(self):  # noqa: ASYNC110 - what changes is on the line
-                await asyncio.sleep(0.002)
+        """Return when it holds. Raises TimeoutError after thirty seconds."""
+        async with asyncio.timeout(30), self._changed:
+            await self._changed.wait_for(lambda: condition(self))
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until one side ends it, or it is cut."""
         left = self.cuts.pop(0) if self.cuts else None
         self.connections += 1
         self._open.append(writer)
+        await self._tell()
         server_reader, server_writer = await asyncio.open_connection(*self.target)
         asking = asyncio.create_task(self._ask(reader, server_writer))
         try:
@@ -59,10 +60,15 @@ class Line:
             writer.close()
             server_writer.close()
 
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
     async def _ask(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             while piece := await reader.read(_PIECE_BYTES):
                 self.requests += piece
+                await self._tell()
                 server.write(piece)
                 await server.drain()
             server.close()

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from reactorcide.tests.api.conftest import Client
+from reactorcide.api.services import Services
+from reactorcide.eventstore import store
+from reactorcide.tests.api.conftest import Client, token_for
 from reactorcide.tests.api.test_follow import Event, Stream, parsed
 
 PATH = "/api/v1/events/stream"
@@ -45,3 +47,26 @@ async def all_until(stream: Stream, position: int) -> list[dict[str, Any]]:
                 found.append(event.data)
             elif event.type == "heartbeat" and event.data["position"] >= position:
                 return found
+
+
+@asynccontextmanager
+async def live(
+    services: Services, url: str, name: str, *roles: str, scopes: tuple[str, ...] | None = None
+) -> AsyncIterator[Client]:
+    """A client of a real server."""
+    token, _ = await token_for(services, name, *roles, scopes=scopes)
+    async with Client(base_url=url, headers={"Authorization": f"Bearer {token}"}) as client:
+        yield client
+
+
+async def latest(services: Services) -> int:
+    """Return the log's last position."""
+    return (await store.present(services.pool))[0]
+
+
+async def events_of(client: Client, job_id: str) -> list[dict[str, Any]]:
+    """Return a job's events as its list has them."""
+    found: list[dict[str, Any]] = (await client.get(f"/api/v1/jobs/{job_id}/events")).json()[
+        "events"
+    ]
+    return found

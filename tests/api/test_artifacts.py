@@ -2,8 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -17,9 +16,8 @@ from reactorcide.projections import shared_store
 from reactorcide.projections.object_upkeep import store_logs, sweep
 from reactorcide.tests.api import work
 from reactorcide.tests.api.calling import KINDS, Kind, calling
-from reactorcide.tests.api.conftest import Client, client_of, token_for
+from reactorcide.tests.api.conftest import Client, Place, client_of, token_for
 from reactorcide.tests.api.cut_line import cut_line
-from reactorcide.tests.api.serving import serving
 from reactorcide.tests.api.test_errors import problem
 from reactorcide.tests.api.test_submit import submit
 from reactorcide.tests.api.work import Piece
@@ -244,62 +242,44 @@ async def test_the_api_says_which_store_is_the_one(settings: ApiSettings, store_
         await eventually(known)
 
 
-# The client
-
-
-@dataclass(frozen=True)
-class Place:
-    """A served API, a token, and a job that has left files."""
-
-    url: str
-    token: str
-    job_id: str
-
-
-@pytest.fixture
-async def place(services: Services, job_id: str) -> AsyncIterator[Place]:
-    """A served API."""
-    token, _ = await token_for(services, "una")
-    async with serving(services) as url:
-        yield Place(url, token, job_id)
-
-
 @pytest.mark.parametrize("kind", KINDS)
-async def test_the_client_lists_and_downloads(kind: Kind, place: Place) -> None:
+async def test_the_client_lists_and_downloads(kind: Kind, place: Place, job_id: str) -> None:
     """Every file, whatever its name; what is not there is NotFound."""
     async with calling(kind, place.url, place.token) as caller:
-        listed: tuple[Artifact, ...] = await caller.call("artifacts", place.job_id)
+        listed: tuple[Artifact, ...] = await caller.call("artifacts", job_id)
         assert [one.path for one in listed] == sorted(FILES)
         for one in listed:
-            pieces = await caller.items("download", place.job_id, one.path)
+            pieces = await caller.items("download", job_id, one.path)
             assert b"".join(pieces) == FILES[one.path]
         with pytest.raises(NotFound):
-            await caller.items("download", place.job_id, "nothing")
-        job: Job = await caller.call("get", place.job_id)
-        assert job.artifacts_object_key == f"jobs/{place.job_id}/1/artifacts"
+            await caller.items("download", job_id, "nothing")
+        job: Job = await caller.call("get", job_id)
+        assert job.artifacts_object_key == f"jobs/{job_id}/1/artifacts"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_the_client_goes_on_where_a_download_broke(kind: Kind, place: Place) -> None:
+async def test_the_client_goes_on_where_a_download_broke(
+    kind: Kind, place: Place, job_id: str
+) -> None:
     """Once or twice; when it always breaks at the same place, it gives up."""
     async with (
         cut_line(place.url, [1_000_000, 500_000]) as line,
         calling(kind, line.url, place.token) as caller,
     ):
-        pieces = await caller.items("download", place.job_id, "large")
+        pieces = await caller.items("download", job_id, "large")
         assert b"".join(pieces) == FILES["large"]
         assert line.connections == 3
         await line.cut(0, 0, 0, 0, 0)
         with pytest.raises(Unavailable):
-            await caller.items("download", place.job_id, "large")
+            await caller.items("download", job_id, "large")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_client_says_what_its_token_lacks(
-    kind: Kind, services: Services, place: Place
+    kind: Kind, services: Services, place: Place, job_id: str
 ) -> None:
     """As with every other call."""
     token, _ = await token_for(services, "una", scopes=("jobs:read",))
     async with calling(kind, place.url, token) as caller:
         with pytest.raises(Forbidden):
-            await caller.call("artifacts", place.job_id)
+            await caller.call("artifacts", job_id)

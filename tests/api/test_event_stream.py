@@ -2,17 +2,14 @@
 
 import asyncio
 import json
-import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from reactorcide.api.services import Services, open_services
+from reactorcide.api.services import Services
 from reactorcide.api.settings import ApiSettings
-from reactorcide.eventstore import store
 from reactorcide.eventstore.domain.worker import WORKER, RegisterWorker
 from reactorcide.eventstore.handle import TransactionDoor, handle_new
 from reactorcide.eventstore.ids import new_id
@@ -21,48 +18,24 @@ from reactorcide.projections import workers
 from reactorcide.tests.api import work
 from reactorcide.tests.api.conftest import Client, token_for
 from reactorcide.tests.api.serving import serving
-from reactorcide.tests.api.streaming import PATH, all_until, durable, streamed
+from reactorcide.tests.api.streaming import (
+    PATH,
+    all_until,
+    durable,
+    events_of,
+    latest,
+    live,
+    streamed,
+)
 from reactorcide.tests.api.test_errors import problem
 from reactorcide.tests.api.test_submit import submit
 from reactorcide.tests.eventstore.domain.samples import WORKER_REGISTERED
 
 
 @pytest.fixture
-def settings(database_uri: str) -> ApiSettings:
+def settings(settings: ApiSettings) -> ApiSettings:
     """Signs of life come soon: they say up to where all has been told."""
-    return ApiSettings(
-        database_uri=database_uri, secret_key=bytes(32), pool_size=5, heartbeat_seconds=0.05
-    )
-
-
-@pytest.fixture
-async def url(services: Services) -> AsyncIterator[str]:
-    """A real server."""
-    async with serving(services) as address:
-        yield address
-
-
-@asynccontextmanager
-async def live(
-    services: Services, url: str, name: str, *roles: str, scopes: tuple[str, ...] | None = None
-) -> AsyncIterator[Client]:
-    """A client of a real server."""
-    token, _ = await token_for(services, name, *roles, scopes=scopes)
-    async with Client(base_url=url, headers={"Authorization": f"Bearer {token}"}) as client:
-        yield client
-
-
-async def latest(services: Services) -> int:
-    """Return the log's last position."""
-    return (await store.present(services.pool))[0]
-
-
-async def events_of(client: Client, job_id: str) -> list[dict[str, Any]]:
-    """Return a job's events as its list has them."""
-    found: list[dict[str, Any]] = (await client.get(f"/api/v1/jobs/{job_id}/events")).json()[
-        "events"
-    ]
-    return found
+    return replace(settings, heartbeat_seconds=0.05)
 
 
 async def test_what_happens_is_told_as_it_happens(services: Services, url: str) -> None:
@@ -258,137 +231,3 @@ async def test_nothing_is_read_while_nobody_follows(services: Services, url: str
             later = (await submit(una))["job_id"]
             first, _ = await durable(stream, 2)
             assert first.data["stream_id"] == later != job_id
-
-
-async def test_a_slow_reader_is_dropped_and_loses_nothing(settings: ApiSettings) -> None:
-    """It is told where to go on; what is kept for it meanwhile has a limit."""
-    async with (
-        open_services(replace(settings, stream_buffer_bytes=50_000)) as services,
-        serving(services, send_buffer_bytes=4096) as url,
-        live(services, url, "una") as una,
-        reading(url, una) as slow,
-    ):
-        jobs = [{"name": "n", "job_command": "true", "description": "d" * 4000}] * 10
-        for nth in range(1, 101):
-            answer = await una.post("/api/v1/jobs/batch", json={"jobs": jobs})
-            assert answer.status_code == 201
-            if nth > 50 and all(one.is_dropped for one in services.events._followers):  # noqa: SLF001
-                break
-        events = await slow.rest()
-        assert (events[-1]["event"], "id" in events[-1]) == ("dropped", False)
-        seen = [event["id"] for event in events if "id" in event]
-        resume_after = json.loads(events[-1]["data"])["resume_after"]
-        assert resume_after >= int(seen[-1])
-        end = await latest(services)
-        async with streamed(una, after=0) as stream:
-            whole = await all_until(stream, end)
-        async with streamed(una, after=resume_after) as stream:
-            rest = await all_until(stream, end)
-        told = [event["position"] for event in whole if event["stream_type"] == "job"]
-        assert len(told) == nth * 20
-        assert [*map(int, seen), *(event["position"] for event in rest)] == told
-        assert rest
-
-
-async def test_a_client_that_takes_nothing_is_cut_off(settings: ApiSettings) -> None:
-    """It would hold its connection for ever."""
-    async with (
-        open_services(replace(settings, stalled_seconds=1)) as services,
-        serving(services, send_buffer_bytes=4096) as url,
-        live(services, url, "una") as una,
-    ):
-        jobs = [{"name": "n", "job_command": "true", "description": "d" * 4000}] * 10
-        for _ in range(30):
-            assert (await una.post("/api/v1/jobs/batch", json={"jobs": jobs})).status_code == 201
-        async with reading(url, una, "?after=0") as slow, asyncio.timeout(10):
-            while services.events._followers:  # noqa: SLF001, ASYNC110  no other sign of it
-                await asyncio.sleep(0.01)
-            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-                await slow.rest()
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A raw connection that reads when it is told to."""
-
-    reader: asyncio.StreamReader
-
-    async def rest(self) -> list[dict[str, str]]:
-        """Return all events, to the end of the answer."""
-        body = b""
-        async with asyncio.timeout(10):
-            while size := int(await self.reader.readline() or b"-1", 16):
-                if size < 0:
-                    raise ConnectionResetError
-                body += await self.reader.readexactly(size)
-                await self.reader.readexactly(2)
-        parts = body.decode().split("\n\n")
-        events = [dict(line.split(": ", 1) for line in part.split("\n")) for part in parts if part]
-        return [event for event in events if event.get("event") not in {None, "heartbeat"}]
-
-
-@asynccontextmanager
-async def reading(url: str, client: Client, query: str = "") -> AsyncIterator[Reading]:
-    """Ask for a stream, and read the head alone."""
-    host, port = url.removeprefix("http://").split(":")
-    opened = socket.socket()
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    opened.setblocking(False)  # noqa: FBT003  the only way to say it
-    await asyncio.get_running_loop().sock_connect(opened, (host, int(port)))
-    reader, writer = await asyncio.open_connection(sock=opened, limit=4096)
-    token = client.headers["authorization"]
-    head = f"GET {PATH}{query} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
-    writer.write(head.encode())
-    await reader.readuntil(b"\r\n\r\n")
-    try:
-        yield Reading(reader)
-    finally:
-        writer.transport.abort()
-        with suppress(OSError):
-            await writer.wait_closed()
-
-
-async def test_a_job_is_followed_from_its_first_event_to_its_last(
-    services: Services, url: str
-) -> None:
-    """What happened, then what happens; with its final event the stream ends."""
-    async with live(services, url, "una") as una:
-        job_id = (await submit(una))["job_id"]
-        path = f"/api/v1/jobs/{job_id}/events"
-        async with streamed(una, path) as stream:
-            first = await durable(stream, 2)
-            await work.run(services, job_id)
-            *rest, end = await stream.rest()
-        assert [event.data for event in first + rest] == await events_of(una, job_id)
-        assert (end.type, end.id, end.data) == (
-            "end",
-            None,
-            {"status": "completed", "exit_code": 0},
-        )
-        async with streamed(una, path, last_id=rest[1].id) as stream:
-            assert [event.id for event in await stream.rest()] == [rest[2].id, None]
-
-
-async def test_a_job_of_somebody_else_is_not_followed(services: Services, url: str) -> None:
-    """As its list is not shown; and an id that is none is refused."""
-    async with live(services, url, "una") as una, live(services, url, "stranger") as stranger:
-        job_id = (await submit(una))["job_id"]
-        path = f"/api/v1/jobs/{job_id}/events"
-        headers = {"Accept": "text/event-stream"}
-        problem(await stranger.get(path, headers=headers), 404, "not_found")
-        refused = await una.get(path, headers={**headers, "Last-Event-ID": "1-1"})
-        problem(refused, 422, "invalid_input")
-
-
-async def test_a_job_stream_ends_with_its_token(
-    services: Services, url: str, admin: Client
-) -> None:
-    """Within a second, though the job goes on."""
-    async with live(services, url, "una") as una:
-        job_id = (await submit(una))["job_id"]
-        token_id = (await una.get("/api/v1/me")).json()["token"]["token_id"]
-        async with streamed(una, f"/api/v1/jobs/{job_id}/events") as stream:
-            await durable(stream, 2)
-            assert (await admin.delete(f"/api/v1/tokens/{token_id}")).status_code == 204
-            async with asyncio.timeout(1):
-                assert [event async for event in stream.events] == []

@@ -29,6 +29,7 @@ from reactorcide.tests.eventstore.test_no_skip import (
     trust_positions,
     write,
 )
+from reactorcide.tests.eventstore.waiting import until
 
 KILL = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -78,7 +79,8 @@ class Reader:
 
 async def raced(services: Services, database: Database) -> list[Reader]:
     """Let three readers follow racing writers; writers' backends and ours are killed."""
-    course = Course(database)
+    # As those do who append.
+    course = Course(database, on_commit=lambda: services.doorbell.ring("events"))
     end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     token, _ = await token_for(services, "audrey", "auditor")
     headers = {"Authorization": f"Bearer {token}"}
@@ -91,7 +93,6 @@ async def raced(services: Services, database: Database) -> list[Reader]:
         async with asyncio.timeout(40), asyncio.TaskGroup() as group:
             for reader in readers:
                 group.create_task(reader.read(course, end))
-            group.create_task(ring(services, course))
             async with asyncio.TaskGroup() as writers:
                 for number in range(WRITERS):
                     writers.create_task(write(course, number))
@@ -131,17 +132,14 @@ async def test_a_watcher_that_trusts_positions_is_caught(
     assert any(event.position not in seen for event in log)
 
 
-async def ring(services: Services, course: Course) -> None:
-    """Ring as those do who append, all the time."""
-    while not course.over.is_set():
-        services.doorbell.ring("events")
-        await asyncio.sleep(0.003)
-
-
 async def kill(course: Course) -> None:
     """Kill the backends that read for the streams, and the doorbell's."""
-    async with connected(course.database) as executioner, asyncio.timeout(10):
-        killed = 0
-        while killed < 2:
-            killed += await executioner.fetchval(KILL)
-            await asyncio.sleep(0.05)
+    killed = 0
+
+    async def are_dead() -> bool:
+        nonlocal killed
+        killed += await executioner.fetchval(KILL)
+        return killed >= 2
+
+    async with connected(course.database) as executioner:
+        await until(are_dead)

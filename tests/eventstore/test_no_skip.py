@@ -51,6 +51,7 @@ class Course:
 
     database: Database
     is_locked: bool = False
+    on_commit: Callable[[], None] = lambda: None
     streams: list[UUID] = field(default_factory=lambda: [new_id() for _ in range(5)])
     over: asyncio.Event = field(default_factory=asyncio.Event)
     committed: dict[str, float] = field(default_factory=dict)
@@ -97,6 +98,12 @@ async def connected(database: Database) -> AsyncIterator[Connection]:
         connection.terminate()
 
 
+async def talk_on(connection: Connection, turns: int) -> None:
+    """Keep the transaction open while others have their turns, too."""
+    for _ in range(turns):
+        await connection.execute("SELECT")
+
+
 async def is_recorded(
     course: Course, connection: Connection, dice: random.Random, fact: Fact
 ) -> bool:
@@ -108,11 +115,11 @@ async def is_recorded(
         await connection.execute("SELECT pg_advisory_xact_lock($1)", ORDERING_LOCK)
     if dice.random() < 0.2:
         await connection.execute("SELECT pg_current_xact_id()")
-        await asyncio.sleep(dice.choice([0, 0.005]))
+        await talk_on(connection, dice.choice([0, 10]))
     version = await connection.fetchval(VERSION, fact.stream_id)
     one = Append("job", fact.stream_id, version, (a_fact(fact.data),), SYSTEM)
     (result,) = await append(connection, [one])
-    await asyncio.sleep(dice.choice([0, 0, 0.001, 0.01]))  # a slow committer
+    await talk_on(connection, dice.choice([0, 0, 3, 20]))  # a slow committer
     if end == "kill":
         await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
     if end == "rollback":
@@ -120,6 +127,7 @@ async def is_recorded(
         return False
     await transaction.commit()
     course.committed[fact.data] = monotonic()
+    course.on_commit()
     return isinstance(result, Appended)
 
 

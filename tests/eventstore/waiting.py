@@ -8,7 +8,7 @@ from reactorcide.tests.conftest import Connection
 _BLOCKED = "SELECT pg_blocking_pids($1) <> '{}'"
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
     """Return when `condition` holds. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110  what changes is in the database

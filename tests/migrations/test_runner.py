@@ -1,7 +1,6 @@
 """The schema goes up and down, from many processes, and is noticed when it is not ours."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,11 +21,7 @@ from reactorcide.migrations.schema import (
     DIRECTORY,
     DatabaseUnreachableError,
     MigrationEditedError,
-    SchemaAheadError,
-    SchemaBehindError,
-    check_schema,
     digests,
-    status,
 )
 
 IDS: Final = tuple(digests())
@@ -87,18 +82,6 @@ def migrating(uri: str, directory: Path) -> "subprocess.Popen[str]":
         text=True,
         env={**os.environ, "PYTHONPATH": str(DIRECTORY.parent / ".ns")},
     )
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    """A folder with two migrations of its own."""
-    folder = tmp_path / "files"
-    folder.mkdir()
-    (folder / "0001.one.sql").write_text("CREATE TABLE one (n integer);")
-    (folder / "0001.one.rollback.sql").write_text("DROP TABLE one;")
-    (folder / "0002.two.sql").write_text("-- depends: 0001.one\nCREATE TABLE two (n integer);")
-    (folder / "0002.two.rollback.sql").write_text("DROP TABLE two;")
-    return folder
 
 
 def test_up_applies_every_file_once(empty_database_uri: str) -> None:
@@ -236,63 +219,6 @@ def test_a_database_that_is_down_is_said_to_be_down(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnreachableError) as caught:
         migrate_up(f"postgresql:///x?host={tmp_path}")
     assert "\n" not in str(caught.value)
-
-
-async def test_a_schema_of_this_version_passes(database_uri: str) -> None:
-    """Nothing is raised, and every migration has its time."""
-    await check_schema(database_uri)
-    rows = await status(database_uri)
-    assert [row.migration_id for row in rows] == list(IDS)
-    assert all(row.applied_at and row.is_known and not row.is_edited for row in rows)
-
-
-async def test_an_empty_database_is_behind(empty_database_uri: str) -> None:
-    """The text tells what to run."""
-    with pytest.raises(SchemaBehindError, match="reactorcide migrate up") as caught:
-        await check_schema(empty_database_uri)
-    assert caught.value.missing == IDS
-    assert all(row.applied_at is None for row in await status(empty_database_uri))
-
-
-async def test_an_older_schema_is_behind(empty_database_uri: str, files: Path) -> None:
-    """One file not applied is enough."""
-    migrate_up(empty_database_uri, files)
-    migrate_down(empty_database_uri, directory=files)
-    with pytest.raises(SchemaBehindError) as caught:
-        await check_schema(empty_database_uri, files)
-    assert caught.value.missing == ("0002.two",)
-
-
-async def test_a_newer_schema_is_ahead(
-    empty_database_uri: str, files: Path, tmp_path: Path
-) -> None:
-    """An old program neither runs on it, nor migrates it."""
-    migrate_up(empty_database_uri, files)
-    older = tmp_path / "older"
-    shutil.copytree(files, older)
-    (older / "0002.two.sql").unlink()
-    with pytest.raises(SchemaAheadError, match="older") as caught:
-        await check_schema(empty_database_uri, older)
-    assert caught.value.unknown == ("0002.two",)
-    with pytest.raises(SchemaAheadError):
-        migrate_up(empty_database_uri, older)
-    assert [row.is_known for row in await status(empty_database_uri, older)] == [True, False]
-
-
-async def test_an_edited_file_does_not_pass(empty_database_uri: str, files: Path) -> None:
-    """The check at a program's start says what the runner says."""
-    migrate_up(empty_database_uri, files)
-    (files / "0001.one.sql").write_text("CREATE TABLE one (n bigint);")
-    with pytest.raises(MigrationEditedError):
-        await check_schema(empty_database_uri, files)
-    assert [row.is_edited for row in await status(empty_database_uri, files)] == [True, False]
-
-
-@pytest.mark.parametrize("uri", ["postgresql:///x?host=/nowhere", "http://x", "postgresql://:x/y"])
-async def test_a_check_without_a_database_says_so(uri: str) -> None:
-    """Whatever the driver raises for it."""
-    with pytest.raises(DatabaseUnreachableError):
-        await check_schema(uri)
 
 
 def test_every_file_can_be_rolled_back() -> None:

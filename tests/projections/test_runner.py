@@ -8,7 +8,6 @@ from time import monotonic
 from typing import Final
 
 import pytest
-import structlog
 
 from reactorcide.eventstore.codec import EVENT_TYPES
 from reactorcide.eventstore.database import Connection as AnyConnection
@@ -26,7 +25,7 @@ from reactorcide.projections import checkpoints
 from reactorcide.projections.audit_events import SUBSCRIPTION
 from reactorcide.projections.checkpoints import CheckpointMoved, Standing
 from reactorcide.projections.runner import Runner
-from reactorcide.projections.subscription import Subscription, UnknownType, advance
+from reactorcide.projections.subscription import Subscription, advance
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore import test_no_skip as no_skip
 from reactorcide.tests.eventstore.facts import a_fact
@@ -48,6 +47,12 @@ UNION ALL ({COLUMNS} audit_events EXCEPT {COLUMNS} events))"""
 HOLDER: Final = """
 SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 1380008020
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for pause in ("_STANDBY_SECONDS", "_STOPPED_SECONDS", "_LOST_SECONDS"):
+        monkeypatch.setattr(f"reactorcide.projections.runner.{pause}", 0.05)
 
 
 async def positions(connection: Connection, sql: str = ROWS) -> list[int]:
@@ -117,7 +122,7 @@ async def test_nothing_is_skipped_while_many_write(
         async with asyncio.TaskGroup() as writers:
             for number in range(no_skip.WRITERS):
                 writers.create_task(no_skip.write(course, number))
-        await until(lambda: all_taken(connection), 20)
+        await until(lambda: all_taken(connection), 60)
     assert len(await positions(connection)) == no_skip.WRITERS * no_skip.COMMANDS
 
 
@@ -199,16 +204,14 @@ async def test_a_checkpoint_that_has_moved_undoes_the_batch(
 async def test_one_runner_is_active_and_a_standby_takes_over(
     database: Database, connection: Connection
 ) -> None:
-    """Within five seconds after the session of the active one is gone."""
+    """When it asks for the lock the next time after the session of the active one is gone."""
     async with running(database, runners=3):
         await appended(connection)
         await until(lambda: all_taken(connection))
         (holder,) = [row[0] for row in await connection.fetch(HOLDER)]
-        began = monotonic()
         await connection.execute("SELECT pg_terminate_backend($1)", holder)
         await appended(connection)
-        await until(lambda: all_taken(connection), 5)
-        assert monotonic() - began < 5
+        await until(lambda: all_taken(connection))
         assert [row[0] for row in await connection.fetch(HOLDER)] != [holder]
 
 
@@ -235,65 +238,6 @@ async def _until_it_waits(connection: Connection) -> None:
         return (await standing(connection)).why == "up to date"
 
     await until(is_up_to_date)
-
-
-async def test_an_unknown_event_stops_the_projection_there(
-    database: Database, connection: Connection
-) -> None:
-    """What is before it is taken, nothing behind it, and all who ask are told why."""
-    await appended(connection, "job.queued")
-    await appended(connection, "job.teleported")
-    await appended(connection, "job.queued")
-    before, unknown, _ = await positions(connection, LOG)
-    with structlog.testing.capture_logs() as logged:
-        async with running(database, SUBSCRIPTION):
-
-            async def is_told() -> bool:
-                return any(line["event"] == "projection_stopped" for line in logged)
-
-            await until(is_told)
-    (line,) = [line for line in logged if line["event"] == "projection_stopped"]
-    assert (line["position"], line["wire_type"]) == (unknown, "job.teleported")
-    assert await positions(connection) == [before]
-    found = await standing(connection)
-    assert (found.position, found.stopped_position, found.stopped_type) == (
-        before,
-        unknown,
-        "job.teleported",
-    )
-    assert found.why.startswith(f"stopped: the event job.teleported at position {unknown} ")
-
-
-async def test_a_newer_version_goes_on_where_an_older_one_stopped(
-    database: Database, connection: Connection
-) -> None:
-    """The older one lets go of the lock, though it runs on."""
-    await appended(connection, "job.teleported")
-    newer = replace(TESTING, known_types=TESTING.known_types | {"job.teleported"})
-
-    async def is_stopped() -> bool:
-        return (await standing(connection)).stopped_type == "job.teleported"
-
-    async with running(database, SUBSCRIPTION):
-        await until(is_stopped)
-        async with running(database, newer):
-            await until(lambda: all_taken(connection), 10)
-            assert (await standing(connection)).stopped_position is None
-
-
-async def test_an_unknown_event_in_the_middle_of_a_batch_ends_it(
-    database: Database, connection: Connection
-) -> None:
-    """By the step itself: what it returns names the event."""
-    for wire_type in ("job.queued", "job.queued", "job.teleported"):
-        await appended(connection, wire_type)
-    first, second, unknown = await positions(connection, LOG)
-    async with checkpoints.session(database) as session:
-        await checkpoints.take(session, NAME)
-        assert (await advance(session, SUBSCRIPTION, 1)).position == first
-        stopped = (await advance(session, SUBSCRIPTION)).stopped_by
-        assert stopped == UnknownType(unknown, "job.teleported")
-    assert await positions(connection) == [first, second]
 
 
 async def test_a_projection_that_nobody_runs_says_so(connection: Connection) -> None:

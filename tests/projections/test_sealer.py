@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import pytest
-import structlog
 
 from reactorcide.eventstore import merkle
 from reactorcide.eventstore.database import Connection as AnyConnection
@@ -15,10 +13,8 @@ from reactorcide.eventstore.database import Database, DatabaseError, database_er
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.leaves import RawEvent, Stretch, read_raw
 from reactorcide.eventstore.merkle import TILE_WIDTH
-from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.signed_note import Signer, TreeHead
-from reactorcide.projections import checkpoint_copies, checkpoints, sealed_log, sealer
-from reactorcide.projections.checkpoint_copies import CheckpointCopies, Forked
+from reactorcide.projections import checkpoints, sealed_log, sealer
 from reactorcide.projections.runner import Runner
 from reactorcide.projections.sealer import LogSealer
 from reactorcide.projections.subscription import CannotFollow, Pace, UnknownType
@@ -261,62 +257,3 @@ async def test_positions_are_found_in_the_tree(database: Database, connection: C
         assert merkle.is_included(index, 650, place.leaf_hash, proof, root)
     for missing in (0, 131, positions[-1] + 1, positions[-1] + 2):
         assert await sealed_log.place_of(connection, missing) is None
-
-
-@pytest.fixture
-def objects(tmp_path: Path) -> ObjectStore:
-    """A store of the test's own."""
-    return ObjectStore((tmp_path / "objects").as_uri())
-
-
-async def test_the_newest_checkpoint_is_copied(
-    database: Database, connection: Connection, objects: ObjectStore
-) -> None:
-    """While the sealer runs and when it ends; byte for byte what was signed."""
-    async with CheckpointCopies(objects, 0) as copies, holding(database) as session:
-        one = LogSealer(KEY, copies.offer)
-        for _ in range(2):
-            await connection.execute(FILL, 3)
-            await sealed_by(session, one)
-
-        async def is_copied() -> bool:
-            return "audit/checkpoints/6" in await objects.keys("audit/checkpoints")
-
-        await until(is_copied, 30)
-        await connection.execute(FILL, 1)
-        await sealed_by(session, one)
-    (last,) = await sealed_log.newest(connection)
-    assert await objects.read(f"audit/checkpoints/{last.tree_size}") == last.note.encode()
-
-
-async def test_a_copy_is_never_replaced(objects: ObjectStore) -> None:
-    """Another checkpoint of the same size is told, loudly, and the first one stays."""
-    await checkpoint_copies.copy(objects, 7, "first")
-    await checkpoint_copies.copy(objects, 7, "first")
-    with pytest.raises(Forked):
-        await checkpoint_copies.copy(objects, 7, "second")
-    with structlog.testing.capture_logs() as lines:
-        async with CheckpointCopies(objects) as copies:
-            copies.offer(7, "second")
-    assert [line["event"] for line in lines] == ["checkpoint_forked"]
-    assert await objects.read("audit/checkpoints/7") == b"first"
-
-
-async def test_a_store_that_is_away_is_tried_again(tmp_path: Path) -> None:
-    """Sealing goes on meanwhile, and the newest is put once the store is there."""
-    (tmp_path / "objects").write_text("in the way")
-    objects = ObjectStore((tmp_path / "objects" / "below").as_uri())
-    async with CheckpointCopies(objects, 0.02) as copies:
-        copies.offer(3, "note")
-        with structlog.testing.capture_logs() as lines:
-
-            async def is_told() -> bool:
-                return any(line["event"] == "checkpoint_not_copied" for line in lines)
-
-            await until(is_told, 30)
-        (tmp_path / "objects").unlink()
-
-        async def is_copied() -> bool:
-            return bool(await objects.keys("audit/checkpoints"))
-
-        await until(is_copied, 30)

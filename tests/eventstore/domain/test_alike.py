@@ -25,6 +25,7 @@ from reactorcide.eventstore.handle import Change, decided
 from reactorcide.eventstore.record import SYSTEM, Append
 from reactorcide.tests.eventstore.domain.samples import NOW, OWNER, WORKER_ID
 from reactorcide.tests.eventstore.domain.strategies import job_histories, requests, take
+from reactorcide.tests.support.effort import examples
 
 REPEATS: Final = Repeats(alike, likewise)
 
@@ -72,7 +73,7 @@ def decision(
     return step.events, None if step.refusal is None else type(step.refusal)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(many_states(), commands, st.integers(-1, 1))
 def test_jobs_that_are_alike_are_decided_alike(
     states: list[JobState], of_attempt: Callable[[int], JobCommand], offset: int
@@ -88,7 +89,7 @@ def test_jobs_that_are_alike_are_decided_alike(
         assert type(likewise(state, model_after)) is JobState
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(many_states(), commands, st.integers(0, 3))
 def test_deciding_for_many_is_deciding_for_each(
     states: list[JobState], of_attempt: Callable[[int], JobCommand], attempt: int

@@ -1,7 +1,7 @@
 """The laws hold for random histories of every kind of stream.
 
 All laws look at each history, since drawing one costs more than looking; the law that is broken
-is named in the traceback.
+is named in the traceback. `make laws` looks at twenty times as many.
 """
 
 from typing import Any
@@ -18,9 +18,10 @@ from reactorcide.tests.eventstore.domain.strategies import (
     user_histories,
     worker_histories,
 )
+from reactorcide.tests.support.effort import examples
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(job_histories())
 def test_jobs_keep_the_laws(history: JobHistory) -> None:
     """Whatever is asked of a job, in whatever order."""
@@ -28,7 +29,7 @@ def test_jobs_keep_the_laws(history: JobHistory) -> None:
         law(history)
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(token_histories())
 def test_tokens_keep_the_laws(history: History[Any, Any, Any]) -> None:
     """Whatever is asked of a token, in whatever order."""
@@ -36,7 +37,7 @@ def test_tokens_keep_the_laws(history: History[Any, Any, Any]) -> None:
         law(history)
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(user_histories())
 def test_users_keep_the_laws(history: History[Any, Any, Any]) -> None:
     """Whatever is asked of a user, in whatever order."""
@@ -44,7 +45,7 @@ def test_users_keep_the_laws(history: History[Any, Any, Any]) -> None:
         law(history)
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(worker_histories())
 def test_workers_keep_the_laws(history: History[Any, Any, Any]) -> None:
     """Whatever is asked of a worker, in whatever order."""
@@ -52,7 +53,7 @@ def test_workers_keep_the_laws(history: History[Any, Any, Any]) -> None:
         law(history)
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(projection_histories())
 def test_projections_keep_the_laws(history: History[Any, Any, Any]) -> None:
     """Whatever is done to a table, in whatever order."""
@@ -60,7 +61,7 @@ def test_projections_keep_the_laws(history: History[Any, Any, Any]) -> None:
         law(history)
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(access_histories())
 def test_access_reports_keep_the_laws(history: History[Any, Any, Any]) -> None:
     """Whatever is reported, in whatever order."""
