@@ -139,7 +139,7 @@ async def kill(course: Course) -> None:
     async def are_dead() -> bool:
         nonlocal killed
         killed += await executioner.fetchval(KILL)
-        return killed >= 2
+        return bool(killed >= 2)
 
     async with connected(course.database) as executioner:
         await until(are_dead)
