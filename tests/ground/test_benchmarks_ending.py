@@ -70,7 +70,7 @@ def test_a_signal_ends_the_server_and_the_programs_too(
 
 def _is_there(folder: Path, pattern: str) -> bool:
     """Return whether a path is there; pathlib's own glob fails where a directory goes away."""
-    return bool(glob(pattern, root_dir=folder, recursive=True))
+    return bool(glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207  as said
 
 
 def _programs_of(folder: Path) -> list[int]:
