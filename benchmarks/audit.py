@@ -5,6 +5,7 @@ of its own (100,000 and 1,000,000 at first; 10,000,000 takes about 8 GB). Each q
 value as events did: busy users and rare ones. The first question of each kind does not count.
 """
 
+import asyncio
 import os
 import random
 import statistics
@@ -21,10 +22,12 @@ from reactorcide.benchmarks import audit_log
 from reactorcide.benchmarks.audit_log import BEGAN, EVENT_SECONDS, drawn
 from reactorcide.benchmarks.harness import percentile, report, server
 from reactorcide.benchmarks.servers import api
+from reactorcide.projections import checkpoints, sealer
 
 _LENGTHS: Final = tuple(map(int, os.environ.get("BENCH_EVENTS", "100000,1000000").split(",")))
 _QUESTIONS: Final = int(os.environ.get("BENCH_QUESTIONS", "200"))
 _PATH: Final = "/api/v1/audit/events"
+_LOOK_SECONDS: Final = 0.5
 
 Query: TypeAlias = Mapping[str, str]
 Question: TypeAlias = Callable[[random.Random, int], Query]
@@ -122,6 +125,7 @@ async def measure() -> None:
             jobs = await audit_log.fill(uri, events)
             load = round(os.getloadavg()[0], 1)
             async with api(uri) as (port, env):
+                await _sealed(uri)
                 headers = {"Authorization": f"Bearer {env['REACTORCIDE_API_TOKEN']}"}
                 url = f"http://127.0.0.1:{port}"
                 async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
@@ -129,6 +133,15 @@ async def measure() -> None:
             sizes = await _gigabytes(uri)
         cases += [{"events": events, "load": load, **case} for case in found]
     report("audit", unit="milliseconds", gigabytes=sizes, cases=cases)
+
+
+async def _sealed(uri: str) -> None:
+    """Wait until the API has sealed what was generated, as it has in an installation."""
+    connection = await asyncpg.connect(uri)
+    last = await connection.fetchval("SELECT max(position) FROM events")
+    while await checkpoints.position(connection, sealer.NAME) < last:  # noqa: ASYNC110  none rings
+        await asyncio.sleep(_LOOK_SECONDS)
+    await connection.close()
 
 
 async def _gigabytes(uri: str) -> dict[str, float]:
