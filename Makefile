@@ -7,7 +7,7 @@ TLOG_VENV := .venv-tlog
 PYTHONS := python3.13 python3.12 python3.11 python3.14 python3
 SOURCES := eventstore projections api worker cli migrations tests benchmarks
 # More than a small machine has cores: many tests wait, for a lease to end or a program to start.
-WORKERS := 3
+WORKERS := 4
 
 .DELETE_ON_ERROR:
 .PHONY: demo test test-fast s3-test tlog-test lint format canaries tamper courses laws bench bench-peers chaos cuts stops takeovers rebuild-kills no-skip lock clean
