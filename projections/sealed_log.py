@@ -73,11 +73,7 @@ FROM (
 ) AS found
 WHERE nth IS NOT NULL"""
 
-_SEALS: Final = """
-SELECT
-    p.position, t.tile * 256 + nth - 1, substring(t.salts FROM nth * 16 - 15 FOR 16),
-    substring(t.payload_hashes FROM nth * 32 - 31 FOR 32),
-    substring(t.leaf_hashes FROM nth * 32 - 31 FOR 32)
+_TILES_PART: Final = """
 FROM unnest($1::bigint[]) AS p (position)
 CROSS JOIN LATERAL (
     SELECT * FROM sealed_tiles
@@ -85,16 +81,19 @@ CROSS JOIN LATERAL (
 ) AS t
 CROSS JOIN LATERAL array_position(t.positions, p.position) AS nth
 WHERE nth IS NOT NULL"""
-
-_PAYLOAD_HASHES: Final = """
-SELECT p.position, substring(t.payload_hashes FROM nth * 32 - 31 FOR 32)
-FROM unnest($1::bigint[]) AS p (position)
-CROSS JOIN LATERAL (
-    SELECT positions, payload_hashes FROM sealed_tiles
-    WHERE first_position <= p.position ORDER BY first_position DESC LIMIT 1
-) AS t
-CROSS JOIN LATERAL array_position(t.positions, p.position) AS nth
-WHERE nth IS NOT NULL"""
+_SEALS: Final = (
+    """
+SELECT
+    p.position, t.tile * 256 + nth - 1, substring(t.salts FROM nth * 16 - 15 FOR 16),
+    substring(t.payload_hashes FROM nth * 32 - 31 FOR 32),
+    substring(t.leaf_hashes FROM nth * 32 - 31 FOR 32)"""
+    + _TILES_PART
+)
+_PAYLOAD_HASHES: Final = (
+    """
+SELECT p.position, substring(t.payload_hashes FROM nth * 32 - 31 FOR 32)"""
+    + _TILES_PART
+)
 
 _BEYOND: Final = 2**63 - 1
 
