@@ -44,7 +44,7 @@ _OF_WORKER: Final = (
     ("job.started", '{"attempt": 1}'),
     ("job.completed", '{"attempt": 1}'),
 )
-_OF_USER: Final = (("job.submitted", _SUBMITTED), ("job.queued", "{}"))
+_OF_USER: Final = (("job.submitted", _SUBMITTED),)
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -97,7 +97,8 @@ def _job(chance: random.Random, job: int, at: datetime) -> Iterator[Row]:
     for version, (kind, data, who) in enumerate(told, 1):
         text = data % who[1] if "%s" in data else data
         event_id = UUID(int=chance.getrandbits(128), version=4)
-        yield (event_id, "job", stream, version, 1, kind, text, *who, at)
+        schema_version = 2 if kind == "job.submitted" else 1
+        yield (event_id, "job", stream, version, schema_version, kind, text, *who, at)
     if job % _ODD_JOBS == 0:
         origin = address(drawn(chance, ADDRESSES))
         nobody: Who = ("anonymous", None, None, origin, None, f"denied-{job}", None)

@@ -6,7 +6,8 @@ import asyncpg
 
 EVENTS_PER_JOB: Final = 4
 
-# Ids ascend as time-ordered ones do. Three of four jobs failed, the fourth still runs.
+# Ids ascend as time-ordered ones do. Three of four jobs failed, the fourth
+# still runs and was asked to stop.
 _FILL: Final = """
 INSERT INTO events (
     event_id, stream_id, stream_type, version, schema_version, type, data, actor_type
@@ -14,9 +15,9 @@ INSERT INTO events (
 SELECT
     gen_random_uuid(),
     ('01900000-0000-7000-8000-' || lpad(to_hex(job), 12, '0'))::uuid,
-    'job', nth, 1,
-    (ARRAY['job.submitted', 'job.queued', 'job.claimed',
-           CASE WHEN job % 4 = 0 THEN 'job.started' ELSE 'job.failed' END])[nth],
+    'job', nth, CASE nth WHEN 1 THEN 2 ELSE 1 END,
+    (ARRAY['job.submitted', 'job.claimed', 'job.started',
+           CASE WHEN job % 4 = 0 THEN 'job.cancel_requested' ELSE 'job.failed' END])[nth],
     (ARRAY[
         '{"user_id": "01900000-0000-7000-8000-000000000001", "name": "nightly build",
           "job_command": "make -j4 all && make test", "source_type": "none",
@@ -25,10 +26,10 @@ SELECT
           "timeout_seconds": 3600, "priority": 0, "queue_name": "default", "max_attempts": 1,
           "on_lost_lease": "requeue", "retry_backoff_seconds": 5, "labels": {},
           "depends_on": []}',
-        '{}',
         '{"attempt": 1, "worker_id": "01900000-0000-7000-8000-000000000002",
           "lease_seconds": 15.0}',
-        CASE WHEN job % 4 = 0 THEN '{"attempt": 1}'
+        '{"attempt": 1}',
+        CASE WHEN job % 4 = 0 THEN '{"grace_seconds": 10}'
              ELSE '{"attempt": 1, "exit_code": 1, "error": "exit code 1"}' END
     ])[nth]::jsonb,
     'system'

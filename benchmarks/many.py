@@ -20,10 +20,11 @@ INSERT INTO events (
 )
 SELECT
     ('01900001-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
-    ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'job', 1, 1, 'job.submitted',
+    ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'job', 1, 2, 'job.submitted',
     jsonb_build_object(
         'user_id', '01900002-0000-7000-8000-' || lpad(to_hex(n % $3::int), 12, '0'),
-        'name', 'nightly build', 'handler', 'noop', 'queue_name', 'q' || n % $4::int
+        'name', 'nightly build', 'handler', 'noop', 'queue_name', 'q' || n % $4::int,
+        'waits', n BETWEEN 101 AND 200
     ), 'system'
 FROM generate_series($1::int, $2::int) AS n"""
 _JOBS: Final = """
@@ -35,7 +36,7 @@ INSERT INTO jobs (
 SELECT
     ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
     ('01900002-0000-7000-8000-' || lpad(to_hex(n % $3::int), 12, '0'))::uuid,
-    CASE status WHEN 'submitted' THEN 1 WHEN 'queued' THEN 2 WHEN 'running' THEN 4 ELSE 5 END,
+    CASE WHEN status IN ('submitted', 'queued') THEN 1 WHEN status = 'running' THEN 3 ELSE 4 END,
     status, 'nightly build', 'none', 'q' || n % $4::int, 0,
     CASE status WHEN 'submitted' THEN now() + interval '1 day' END, '{}',
     CASE WHEN status IN ('submitted', 'queued') THEN 0 ELSE 1 END,

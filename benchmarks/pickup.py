@@ -1,7 +1,7 @@
 """Pick-up: milliseconds from a submit to a worker's claim of it, on an otherwise idle system.
 
 Ours: real processes; jobs arrive one at a time over HTTP, and the database's clock says when
-the transactions of `job.queued` and `job.claimed` began, so the figure holds the submit's commit
+the transactions of `job.submitted` and `job.claimed` began, so the figure holds the submit's commit
 too. The floor is one INSERT with NOTIFY and one waiting listener that marks the row.
 """
 
@@ -24,7 +24,7 @@ _JOB: Final = json.dumps({"name": "noop", "job_command": "true"}).encode()
 _LATENCIES: Final = """
 SELECT extract(epoch FROM c.recorded_at - q.recorded_at)::float8 * 1000
 FROM events AS q JOIN events AS c USING (stream_id)
-WHERE q.type = 'job.queued' AND c.type = 'job.claimed' ORDER BY q.position OFFSET $1"""
+WHERE q.type = 'job.submitted' AND c.type = 'job.claimed' ORDER BY q.position OFFSET $1"""
 _RUNNING: Final = "SELECT count(*) FROM workers WHERE status = 'active'"
 _OPEN: Final = (
     "SELECT count(*) FROM jobs WHERE status IN ('submitted','queued','claimed','running')"

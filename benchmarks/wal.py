@@ -85,11 +85,11 @@ async def _seen(uri: str) -> tuple[int, int, dict[str, dict[str, int]]]:
 
 
 async def _floor(uri: str) -> float:
-    """Return the WAL bytes of four bare rows, as many as a job has events."""
+    """Return the WAL bytes of three bare rows, as many as a job has events."""
     connection = await asyncpg.connect(uri)
     await connection.execute("CREATE TABLE floor (event_id uuid, stream_id uuid, data jsonb)")
     before: Any = await connection.fetchval("SELECT pg_current_wal_insert_lsn()")
-    await connection.execute(_FLOOR, 4 * _JOBS)
+    await connection.execute(_FLOOR, 3 * _JOBS)
     written: int = await connection.fetchval(
         "SELECT (pg_current_wal_insert_lsn() - $1)::bigint", before
     )

@@ -39,7 +39,15 @@ EVENT_TYPES: Final[Mapping[str, type[AnyEvent]]] = MappingProxyType(
 )
 """Every wire type the log may hold, and its class."""
 
-UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = MappingProxyType({})
+
+def _waited(data: dict[str, Any]) -> dict[str, Any]:
+    """Say of a job of the first version that it waited, if only for the job.queued behind it."""
+    return {**data, "waits": True}
+
+
+UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = MappingProxyType(
+    {("job.submitted", 1): _waited}
+)
 """(wire type, schema version) to what makes the next version's data of that version's."""
 
 
@@ -90,12 +98,15 @@ def written(event: Event) -> tuple[str, int, str]:
 def whole(recorded: RecordedEvent | Encoded) -> dict[str, Any]:
     """Return the data of a recorded event with the defaults that were left out, as JSON values.
 
-    An event of another schema version, or of an unknown type, is returned as it stands.
+    An older event is brought up to its class's schema version; one of a newer version, or of an
+    unknown type, is returned as it stands.
     """
     data: dict[str, Any] = json.loads(recorded.data)
     event_type = EVENT_TYPES.get(recorded.type)
-    if event_type is None or event_type.schema_version != recorded.schema_version:
+    if event_type is None or event_type.schema_version < recorded.schema_version:
         return data
+    if recorded.schema_version != event_type.schema_version:
+        data = json.loads(_upcast(recorded, event_type.schema_version, UPCASTERS))
     return _defaults(event_type) | data
 
 

@@ -104,7 +104,7 @@ def folded(job_id: UUID, facts: Sequence[Fact[JobEvent]]) -> Job:
 class Course(NamedTuple):
     """What a job's events make, whenever they came: a job's state, and which events say its times.
 
-    Most jobs go one of a few ways, so a rebuild folds each way once. See `goes_by_its_course`.
+    Most jobs go one of a few ways, so a rebuild folds each way once. See `on_course`.
     """
 
     state: JobState
@@ -115,12 +115,12 @@ class Course(NamedTuple):
     cancel_requested: int | None
 
 
-def goes_by_its_course(first: JobEvent) -> bool:
-    """Say whether all that a job becomes, but for `submitted`, follows from its later events.
+def on_course(first: JobEvent) -> bool | None:
+    """Return what all that a job becomes follows from beside its later events: whether it waited.
 
-    The rules take `run_at` alone from the request.
+    None of one with a `run_at`, which its state holds.
     """
-    return type(first) is JobSubmitted and first.run_at is None
+    return first.waits if type(first) is JobSubmitted and first.run_at is None else None
 
 
 def course(events: Sequence[JobEvent]) -> Course:

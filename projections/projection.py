@@ -1,6 +1,6 @@
 """What can be rebuilt from the log and verified against it: the inline tables, by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
@@ -14,8 +14,9 @@ from reactorcide.projections.folding import Fact
 class ByCourse(NamedTuple):
     """How a stream's row is made of its first event and a course that others have too."""
 
-    applies: Callable[[Any], bool]
-    """Whether the course of a stream that begins with this event follows from the later ones."""
+    like: Callable[[Any], Hashable | None]
+    """What the course of a stream follows from beside the later events, by its first one; None
+    when that is not all."""
     course: Callable[[Sequence[Any]], Any]
     """From all events of a stream to what is the same for all that went this way."""
     values: Callable[[UUID, Sequence[Any], Any, Any], tuple[Any, ...]]
@@ -50,7 +51,7 @@ class Projection:
 
 
 _JOBS_BY_COURSE: Final = ByCourse(
-    jobs.goes_by_its_course, jobs.course, jobs.values_by_course, jobs.asked_for
+    jobs.on_course, jobs.course, jobs.values_by_course, jobs.asked_for
 )
 
 REGISTRY: Final = (

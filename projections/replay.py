@@ -5,7 +5,8 @@ only reads.
 """
 
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, Final, TypeAlias
@@ -146,6 +147,9 @@ class _Mark(int):
 _Way: TypeAlias = tuple[bytes | slice, ...]
 """The middle of a row, between the stream's id and what its first event says: bytes that all
 have that went this way, and where in a stream's times its own are."""
+_End: TypeAlias = tuple[dict[str, _Way], bytes]
+"""The ways that streams which begin alike can go, by their later events, and the last columns."""
+_UNKNOWN: Final[_End] = {}, b""
 
 
 class Folding:
@@ -155,8 +159,8 @@ class Folding:
         self._projection = projection
         self._encoding = encoding
         self._events: dict[str, AnyEvent] = {}
-        self._ends: dict[str, bytes] = {}
-        self._ways: dict[str, _Way] = {}
+        self._ends: dict[str, _End | None] = {}
+        self._ways: defaultdict[Hashable, dict[str, _Way]] = defaultdict(dict)
         self._at = b"", 0, ""
         self.events = 0
         """How many were folded so far."""
@@ -173,19 +177,20 @@ class Folding:
                 made.append(self._encoding.row(self.values(*stream)))
                 continue
             head, _, rest = text.partition("\n")
-            end = self._ends.get(head)
-            if end is None:
+            end = self._ends.get(head, _UNKNOWN)
+            if end is _UNKNOWN:
                 end = self._end(by_course, stream_id, head)
-            if not end:
+            if end is None:
                 made.append(self._encoding.row(self.values(*stream)))
                 continue
-            way = self._ways.get(rest)
+            ways, last_columns = end
+            way = ways.get(rest)
             if way is None:
                 way = self._way(by_course, stream_id, text)
-                _keep(self._ways, rest, way)
+                _keep(ways, rest, way)
             made += (begin, stream_id)
             made += [part if isinstance(part, bytes) else times[part] for part in way]
-            made.append(end)
+            made.append(last_columns)
         return b"".join(made)
 
     def values(self, stream_id: bytes, times: bytes, text: str) -> Row:
@@ -195,13 +200,15 @@ class Folding:
         )
         return self._projection.values(UUID(bytes=stream_id), facts)
 
-    def _end(self, by_course: ByCourse, stream_id: bytes, head: str) -> bytes:
-        """Return the last columns, which the first event says; b"" where no course applies."""
+    def _end(self, by_course: ByCourse, stream_id: bytes, head: str) -> "_End | None":
+        """Return what the first event says; None where no course does."""
         first = self._event(stream_id, 1, head)
-        end = b""
-        if by_course.applies(first):
+        like = by_course.like(first)
+        end = None
+        if like is not None:
             values = by_course.constant(first)
-            end = self._encoding.fields(values, len(self._projection.columns) - len(values))
+            start = len(self._projection.columns) - len(values)
+            end = self._ways[like], self._encoding.fields(values, start)
         _keep(self._ends, head, end)
         return end
 

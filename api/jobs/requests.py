@@ -257,7 +257,7 @@ class JobRequest(RequestModel):
         return JobSubmitted.of(fields)
 
 
-_FACTS_ALONE: Final = {"sealed_env_vars": NOTHING, "retry_of": None}
+_FACTS_ALONE: Final = {"sealed_env_vars": NOTHING, "retry_of": None, "waits": False}
 """What a request does not say."""
 
 

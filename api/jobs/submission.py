@@ -12,10 +12,9 @@ from uuid import UUID
 
 from reactorcide.api.errors import Flaw, invalid_input
 from reactorcide.eventstore.appender import Unit
-from reactorcide.eventstore.codec import encode, written
+from reactorcide.eventstore.codec import written
 from reactorcide.eventstore.database import Connection, Reader
-from reactorcide.eventstore.domain.decider import fold
-from reactorcide.eventstore.domain.events import JobEvent, JobSubmitted
+from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.eventstore.domain.job import JOB, JobState, Status, SubmitJob
 from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists
 from reactorcide.eventstore.ids import new_ids
@@ -149,42 +148,40 @@ def new_units(
     `texts` are the requests as the codec writes them, when that is known.
     """
     now = datetime.now(UTC)
-    ids = iter(new_ids(3 * len(asked)))
+    ids = iter(new_ids(2 * len(asked)))
     kind, schema_version = JobSubmitted.wire_type, JobSubmitted.schema_version
     units: list[Unit[JobState]] = []
     given = (written(one)[2] for one in asked) if texts is None else texts
     for submitted, text, waits in zip(asked, given, waiting, strict=True):
         if waits or submitted.run_at is not None:
-            begun, state = _begun(submitted, now, waits=waits)
-            others = begun[1:]
+            event, state = _begun(submitted, now, waits=waits)
+            if event is not submitted:
+                text = written(event)[2]  # noqa: PLW2901  it says that it waits
         else:
-            others, usual = _usually_begun()
+            event, usual = submitted, _usually_begun()
             state = new(JobState, (usual[0], submitted, *usual[2:]))
         job_id = next(ids)
         first = new(NewEvent, (next(ids), kind, schema_version, text))
-        events = (first, *[encode(next(ids), event) for event in others])
-        append = new(Append, (JOB.stream_type, job_id, 0, events, context))
-        units.append((append, new(Change, (job_id, len(events), state, (submitted, *others)))))
+        append = new(Append, (JOB.stream_type, job_id, 0, (first,), context))
+        units.append((append, new(Change, (job_id, 1, state, (event,)))))
     return units
 
 
-def _begun(
-    submitted: JobSubmitted, now: datetime, *, waits: bool
-) -> tuple[tuple[JobEvent, ...], JobState]:
-    """Return a new job's events, and its state after them."""
-    events = JOB.decide(JOB.initial, SubmitJob(submitted, now, waits))
-    return events, fold(JOB, events)
+def _begun(submitted: JobSubmitted, now: datetime, *, waits: bool) -> tuple[JobSubmitted, JobState]:
+    """Return a new job's event, and its state after it."""
+    (event,) = JOB.decide(JOB.initial, SubmitJob(submitted, now, waits))
+    assert isinstance(event, JobSubmitted)  # noqa: S101  the rules begin a job with nothing else
+    return event, JOB.evolve(JOB.initial, event)
 
 
 @cache
-def _usually_begun() -> tuple[tuple[JobEvent, ...], JobState]:
-    """Return what follows the request of a job that nothing holds back, and a state after it.
+def _usually_begun() -> JobState:
+    """Return the state of some job that nothing holds back.
 
     The rules are asked once for all of these: they look at nothing else of a new job.
     """
     some = JobSubmitted(user_id=UUID(int=0), name="some")
-    events, state = _begun(some, datetime.now(UTC), waits=False)
-    return events[1:], state
+    return _begun(some, datetime.now(UTC), waits=False)[1]
 
 
 def _job_of(change: Change[JobState], result: AppendResult) -> Job:

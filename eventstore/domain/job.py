@@ -140,18 +140,19 @@ def retry_request(state: JobState, job_id: UUID) -> JobSubmitted:
         raise NotLegal(
             detail="what the job was asked to do was redacted", current_status=state.status
         )
-    return submitted.model_copy(update={"retry_of": job_id})
+    return submitted.model_copy(update={"retry_of": job_id, "waits": False})
 
 
 def _submit(state: JobState, command: SubmitJob) -> tuple[JobEvent, ...]:
     submitted = command.submitted
-    if state.submitted == submitted:
+    waits = command.waits or is_early(submitted.run_at, command.now)
+    if state.submitted is not None and state.submitted.waiting(waits=waits) == submitted.waiting(
+        waits=waits
+    ):
         return ()
     if JobSubmitted not in TRANSITIONS[state.status]:
         raise NotLegal(detail="the id belongs to another job", current_status=state.status)
-    if command.waits or is_early(submitted.run_at, command.now):
-        return (submitted,)
-    return (submitted, _QUEUED)
+    return (submitted.waiting(waits=waits),)
 
 
 def _queue(state: JobState, command: QueueJob) -> tuple[JobEvent, ...]:

@@ -17,10 +17,12 @@ class JobSubmitted(Event):
 
     Either `job_command` or `handler` is given; `args` are the handler's. `job_env_vars` holds
     plain values only; those named in `secret_env_vars` are in `sealed_env_vars`, name to sealed
-    value.
+    value. One that `waits` is followed by `job.queued` when nothing holds it back any more; any
+    other is queued at once. In version 1 of this event every job waited.
     """
 
     wire_type: ClassVar[str] = "job.submitted"
+    schema_version: ClassVar[int] = 2
 
     user_id: UUID
     name: str
@@ -49,6 +51,11 @@ class JobSubmitted(Event):
     labels: dict[str, str] = NOTHING
     depends_on: tuple[UUID, ...] = ()
     retry_of: UUID | None = None
+    waits: bool = False
+
+    def waiting(self, *, waits: bool) -> "JobSubmitted":
+        """Return the same request, of a job that waits for something, or does not."""
+        return self if waits is self.waits else JobSubmitted.of({**self.__dict__, "waits": waits})
 
     def with_args(self, args: JsonValue) -> "JobSubmitted":
         """Return the same request with other args."""
@@ -61,7 +68,7 @@ class JobSubmitted(Event):
 
 
 class JobQueued(Event):
-    """Nothing holds the job back any more: its time has come, what it waited for completed."""
+    """Nothing holds a waiting job back any more: its time has come, its dependencies completed."""
 
     wire_type: ClassVar[str] = "job.queued"
 

@@ -154,8 +154,10 @@ def evolve(  # noqa: C901, PLR0911, PLR0912  one case per kind of event
             return _made(JobState, (status, *state[1:8], event.exit_code, None, result))
         case JobStarted():
             return _made(JobState, (status, *state[1:]))
-        case JobSubmitted():
+        case JobSubmitted(waits=True):
             return JobState(status, event, available_at=event.run_at)
+        case JobSubmitted():  # two steps in one
+            return JobState(TRANSITIONS[status][JobQueued], event)
         case JobQueued():
             return _made(JobState, (status, *state[1:6], None, *state[7:]))
         case JobFailed() | JobTimedOut():

@@ -54,7 +54,7 @@ from reactorcide.eventstore.domain.user import USER, UserStatus
 
 _STAYS: Final[Mapping[type[AnyEvent], str]] = {
     JobSubmitted: "user_id source_type timeout_seconds priority queue_name max_attempts "
-    "on_lost_lease retry_backoff_seconds run_at depends_on retry_of",
+    "on_lost_lease retry_backoff_seconds run_at depends_on retry_of waits",
     JobQueued: "",
     JobClaimed: "attempt worker_id lease_seconds",
     JobStarted: "attempt",

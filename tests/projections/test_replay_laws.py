@@ -60,12 +60,18 @@ def test_every_prefix_has_the_row_of_its_course(history: JobHistory) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(job_histories())
-def test_a_course_takes_nothing_of_the_request_but_when_to_run(history: JobHistory) -> None:
+def test_a_course_takes_nothing_of_the_request_but_whether_it_waits(history: JobHistory) -> None:
     """So it may be remembered for all jobs that went the same way."""
     events = history.events
-    if not events or not jobs.goes_by_its_course(events[0]):
+    if not events or jobs.on_course(events[0]) is None:
         return
-    other = JobSubmitted(user_id=DEPENDENCY, name="another", handler="mail.send", priority=9)
+    other = JobSubmitted(
+        user_id=DEPENDENCY,
+        name="another",
+        handler="mail.send",
+        priority=9,
+        waits=bool(jobs.on_course(events[0])),
+    )
     mine, others = jobs.course(events), jobs.course((other, *events[1:]))
     assert mine._replace(state=mine.state._replace(submitted=other)) == others
 

@@ -49,6 +49,7 @@ DEPENDENCY: Final = UUID(int=4)
 OTHER_DEPENDENCY: Final = UUID(int=5)
 
 SUBMITTED: Final = JobSubmitted(user_id=OWNER, name="build", job_command="make")
+WAITING: Final = SUBMITTED.waiting(waits=True)
 QUEUED: Final = JobQueued()
 CLAIMED: Final = JobClaimed(attempt=1, worker_id=WORKER_ID, lease_seconds=15)
 STARTED: Final = JobStarted(attempt=1)
@@ -96,7 +97,7 @@ LOG_READ: Final = AccessLogRead(count=1, first_at=NOW, last_at=NOW, job_id=UUID(
 ARTIFACT_READ: Final = AccessArtifactRead(count=1, first_at=NOW, last_at=NOW, job_id=UUID(int=8))
 
 EVENTS: Final[tuple[AnyEvent, ...]] = (
-    SUBMITTED,
+    WAITING,
     QUEUED,
     CLAIMED,
     STARTED,
@@ -135,18 +136,17 @@ EVENTS: Final[tuple[AnyEvent, ...]] = (
     EXPORTED,
 )
 
-_QUEUED_SO: Final = (SUBMITTED, QUEUED)
-_RUNNING_SO: Final = (*_QUEUED_SO, CLAIMED, STARTED)
+_RUNNING_SO: Final = (SUBMITTED, CLAIMED, STARTED)
 
 WAY_TO: Final[dict[Status, tuple[JobEvent, ...]]] = {
     Status.NONE: (),
-    Status.SUBMITTED: (SUBMITTED,),
-    Status.QUEUED: _QUEUED_SO,
-    Status.CLAIMED: (*_QUEUED_SO, CLAIMED),
+    Status.SUBMITTED: (WAITING,),
+    Status.QUEUED: (SUBMITTED,),
+    Status.CLAIMED: (SUBMITTED, CLAIMED),
     Status.RUNNING: _RUNNING_SO,
     Status.COMPLETED: (*_RUNNING_SO, JobCompleted(attempt=1)),
     Status.FAILED: (*_RUNNING_SO, JobFailed(attempt=1, exit_code=1, error="exit code 1")),
-    Status.CANCELLED: (*_QUEUED_SO, JobCancelled(reason="cancelled on request")),
+    Status.CANCELLED: (SUBMITTED, JobCancelled(reason="cancelled on request")),
     Status.TIMEOUT: (*_RUNNING_SO, JobTimedOut(attempt=1, exit_code=143, error="too long")),
     Status.DELETED: (*_RUNNING_SO, JobCompleted(attempt=1), JobDeleted()),
 }

@@ -41,7 +41,6 @@ from reactorcide.tests.eventstore.domain.samples import (
     NOW,
     OTHER_WORKER_ID,
     OWNER,
-    QUEUED,
     STARTED,
     SUBMITTED,
     WAY_TO,
@@ -78,7 +77,7 @@ def finish(outcome: Outcome, attempt: int = 1, jitter: float = 0) -> FinishAttem
 
 def test_a_claim_opens_the_first_attempt() -> None:
     """With its worker and the length of its lease."""
-    state = given(SUBMITTED, QUEUED).when(CLAIM).then(CLAIMED)
+    state = given(SUBMITTED).when(CLAIM).then(CLAIMED)
     assert (state.status, state.attempt, state.worker_id) == (Status.CLAIMED, 1, WORKER_ID)
 
 
@@ -104,7 +103,7 @@ def test_a_job_that_is_not_there_is_not_claimed(status: Status) -> None:
 
 def test_a_retry_is_not_claimed_before_its_time() -> None:
     """The wait between attempts counts by the database's clock."""
-    history = (TWO_ATTEMPTS, QUEUED, CLAIMED, STARTED, RETRY)
+    history = (TWO_ATTEMPTS, CLAIMED, STARTED, RETRY)
     given(*history).when(CLAIM).refused(NotLegal)
     second = JobClaimed(attempt=2, worker_id=WORKER_ID, lease_seconds=15)
     given(*history).when(ClaimJob(WORKER_ID, 15, RETRY.retry_at)).then(second)
@@ -112,7 +111,7 @@ def test_a_retry_is_not_claimed_before_its_time() -> None:
 
 def test_a_claimed_job_is_started() -> None:
     """The command is about to run."""
-    assert given(SUBMITTED, QUEUED, CLAIMED).when(StartJob(1)).then(STARTED).status == "running"
+    assert given(SUBMITTED, CLAIMED).when(StartJob(1)).then(STARTED).status == "running"
 
 
 def test_starting_again_adds_nothing() -> None:
@@ -139,14 +138,14 @@ def test_a_handlers_end_may_overtake_its_start() -> None:
     """It is over before its start was worth recording."""
     submitted = JobSubmitted(user_id=OWNER, name="job", handler="mail.send")
     completed = JobCompleted(attempt=1, exit_code=None, result=[1])
-    claimed = given(submitted, QUEUED, CLAIMED)
+    claimed = given(submitted, CLAIMED)
     state = claimed.when(finish(Completed([1], None))).then(completed)
     assert (state.status, state.result) == (Status.COMPLETED, "[1]")
 
 
 def test_a_command_that_never_started_cannot_complete() -> None:
     """A result without a start is a bug of the worker."""
-    claimed = given(SUBMITTED, QUEUED, CLAIMED)
+    claimed = given(SUBMITTED, CLAIMED)
     assert claimed.when(finish(Completed())).refused(NotLegal).current_status == "claimed"
 
 
@@ -169,7 +168,7 @@ def test_the_last_timeout_ends_the_job(status: Status) -> None:
 
 def test_a_failure_with_attempts_left_is_a_retry() -> None:
     """The job is queued again, not before the backoff has passed."""
-    state = given(TWO_ATTEMPTS, QUEUED, CLAIMED, STARTED).when(finish(BROKEN)).then(RETRY)
+    state = given(TWO_ATTEMPTS, CLAIMED, STARTED).when(finish(BROKEN)).then(RETRY)
     assert (state.status, state.failures, state.available_at) == ("queued", 1, RETRY.retry_at)
     assert (state.worker_id, state.exit_code, state.last_error) == (None, 1, "exit code 1")
 
@@ -179,7 +178,7 @@ def test_a_timeout_with_attempts_left_is_a_retry() -> None:
     expected = RETRY.model_copy(
         update={"outcome": "timed_out", "exit_code": 143, "error": TOO_LONG.error}
     )
-    given(TWO_ATTEMPTS, QUEUED, CLAIMED, STARTED).when(finish(TOO_LONG)).then(expected)
+    given(TWO_ATTEMPTS, CLAIMED, STARTED).when(finish(TOO_LONG)).then(expected)
 
 
 def test_a_retry_that_completes_forgets_the_error() -> None:
@@ -188,7 +187,7 @@ def test_a_retry_that_completes_forgets_the_error() -> None:
         JobClaimed(attempt=2, worker_id=WORKER_ID, lease_seconds=15),
         JobStarted(attempt=2),
     )
-    history = (TWO_ATTEMPTS, QUEUED, CLAIMED, STARTED, RETRY, *second)
+    history = (TWO_ATTEMPTS, CLAIMED, STARTED, RETRY, *second)
     state = given(*history).when(finish(Completed(), 2)).then(JobCompleted(attempt=2))
     assert (state.exit_code, state.last_error, state.failures) == (0, None, 1)
 
