@@ -31,8 +31,11 @@ else:
 
 APP_ROLE: Final = "reactorcide_app"
 
+PLANNED_ONCE: Final = {"plan_cache_mode": "force_generic_plan"}
+"""Where to plan takes longer than to look, and comes to the same plan each time."""
+
 WRITER: Final = {
-    "plan_cache_mode": "force_generic_plan",
+    **PLANNED_ONCE,
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
@@ -193,6 +196,11 @@ class Database:
         """Open a connection for appends (see WRITER). Raises DatabaseUnavailable."""
         settings = {**_GONE, **WRITER}
         return await self.connect(role=True, answer_seconds=WRITE_SECONDS, **settings)
+
+    async def connect_reader(self, answer_seconds: float) -> "asyncpg.Connection[asyncpg.Record]":
+        """Open a connection for short reads, each planned once. Raises DatabaseUnavailable."""
+        settings = {**_GONE, **READER, **PLANNED_ONCE}
+        return await self.connect(role=True, answer_seconds=answer_seconds, **settings)
 
     async def create_pool(
         self,

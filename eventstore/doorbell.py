@@ -134,15 +134,18 @@ class Doorbell:
             await self._send()
         await self._disconnect()
 
-    def ring(self, topic: Topic) -> None:
+    def ring(self, topic: Topic, within_seconds: float = 0.0) -> None:
         """Wake who listens to `topic`, here at once and elsewhere within milliseconds.
 
         To be called after the commit. The first ring goes out at once, those of the next 5 ms
-        together.
+        together; one that has so much time goes with the next, or when that is over.
         """
         self._wake(topic)
         self._unsent.add(topic)
-        self._stirred.set()
+        if within_seconds:
+            asyncio.get_running_loop().call_later(within_seconds, self._stirred.set)
+        else:
+            self._stirred.set()
 
     def listen(self, *topics: Topic) -> Listener:
         """Return a listener to some of the doorbell's topics (ValueError for another)."""
@@ -173,11 +176,10 @@ class Doorbell:
     async def _use(self) -> None:
         """Send rings, and probe when there was none for long, until the connection breaks."""
         while self.is_up:
-            if await self._is_stirred():
-                await self._send()
-                await asyncio.sleep(_QUIET_SECONDS)
-            else:
+            if not await self._is_stirred():
                 await self._ask(_PROBE)
+            elif await self._send():
+                await asyncio.sleep(_QUIET_SECONDS)
 
     async def _is_stirred(self) -> bool:
         try:
@@ -188,16 +190,17 @@ class Doorbell:
         self._stirred.clear()
         return True
 
-    async def _send(self) -> None:
-        """Send one NOTIFY for each topic rung; they stay unsent when that fails."""
+    async def _send(self) -> bool:
+        """Send one NOTIFY for each topic rung, if any; they stay unsent when that fails."""
         sending, self._unsent = self._unsent, set()
         if not sending:
-            return
+            return False
         try:
             await self._ask(_NOTIFY, sorted(sending))
         except BaseException:
             self._unsent |= sending
             raise
+        return True
 
     async def _ask(self, sql: str, *arguments: object) -> None:
         if self._connection is None:

@@ -35,6 +35,7 @@ from reactorcide.eventstore.domain.job import (
     evolve,
 )
 from reactorcide.eventstore.handle import Handled
+from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.record import RecordedEvent, new
 from reactorcide.projections import folding
 from reactorcide.projections.folding import Fact
@@ -277,7 +278,7 @@ ALL: Final = Share()
 
 
 async def claimable(  # noqa: PLR0913, PLR0917  where to look, for whom, and how far
-    connection: Reader,
+    connection: "Reader | Lane",
     queues: Sequence[str],
     labels: str,
     limit: int,

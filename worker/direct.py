@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 
 from reactorcide.eventstore.appender import Appender
 from reactorcide.eventstore.database import (
+    PLANNED_ONCE,
     Database,
     Pool,
     database_errors,
@@ -48,6 +49,7 @@ from reactorcide.eventstore.handle import (
     handle,
 )
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.record import Context
 from reactorcide.eventstore.sealing import SealBroken, Sealer
@@ -76,6 +78,7 @@ _APPEND_CONNECTIONS: Final = 3
 _READ_CONNECTIONS: Final = 4
 _READ_SECONDS: Final = 10.0
 """A look without an answer is given up by then, to be tried again."""
+_SOON_SECONDS: Final = 0.003
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -102,7 +105,9 @@ class DirectCoordinator:
         self._doors = doors
         self._sealer = sealer
         self._context = Context(actor_type="worker", actor_id=worker_id)
-        self._suggestions = Suggestions(doors.read, settings, self._now)
+        self._suggestions = Suggestions(
+            doors.read, Lane(doors.database, _READ_SECONDS), settings, self._now
+        )
         self._log = LogWriter(doors.read)
         self.objects = ObjectStore(settings.object_store_url)
         self.artifacts = ArtifactRecords(doors.read, self.objects)
@@ -132,7 +137,8 @@ class DirectCoordinator:
         latest = max(job.state.available_at or _LONG_AGO for job in found)
         command = ClaimJob(self.worker_id, self._settings.lease_seconds, max(self._now(), latest))
         taken, met_others = await self._holdings.claim(found, command)
-        self._doors.doorbell.ring("events")
+        # What has been claimed is to run first, and most of it is soon rung for again.
+        self._doors.doorbell.ring("events", _SOON_SECONDS)
         if met_others:
             self._suggestions.scan.meet(self._now().timestamp())
         return Claim(tuple(taken), has_more=has_more or met_others)
@@ -299,10 +305,7 @@ async def open_coordinator(
     Raises DatabaseUnavailable.
     """
     async with AsyncExitStack() as stack:
-        # To plan a look for jobs takes longer than to look, and it comes to the same plan.
-        pool = await database.create_pool(
-            1, _READ_CONNECTIONS, _READ_SECONDS, plan_cache_mode="force_generic_plan"
-        )
+        pool = await database.create_pool(1, _READ_CONNECTIONS, _READ_SECONDS, **PLANNED_ONCE)
         stack.push_async_callback(pool.close)
         write = await stack.enter_async_context(
             Appender(database, job_rows.rows, _APPEND_CONNECTIONS, job_rows.kind_of)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from reactorcide.eventstore.database import Pool, database_errors
+from reactorcide.eventstore.lane import Lane
 from reactorcide.projections import jobs
 from reactorcide.projections.jobs import ALL, Aged, Job, Share
 from reactorcide.worker.ageing import Ageing, oldest_id_since
@@ -26,9 +27,13 @@ _STALE_SECONDS: Final = 0.1
 class Suggestions:
     """One worker's view of the queues; one `take` at a time."""
 
-    def __init__(self, read: Pool, settings: WorkerSettings, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, read: Pool, lane: Lane, settings: WorkerSettings, now: Callable[[], datetime]
+    ) -> None:
         self.scan = ClaimScan()
         self._read = read
+        self._lane = lane
+        """For one look after the other; who looks for what has aged may look meanwhile."""
         self._queues = settings.queues
         self._labels = json.dumps(dict(settings.labels))
         self._now = now
@@ -63,6 +68,7 @@ class Suggestions:
         if ahead is not None:
             ahead.cancel()
             await asyncio.gather(ahead, return_exceptions=True)
+        await self._lane.close()
 
     async def _read_ahead(self, slots: int) -> list[Job]:
         """Return what was read ahead, as much as there is room for, unless it is old."""
@@ -114,7 +120,7 @@ class Suggestions:
         began = self._read_at = time.monotonic()
         with our_errors(), database_errors():
             found = await jobs.claimable(
-                self._read, self._queues, self._labels, slots, share, self.scan.after
+                self._lane, self._queues, self._labels, slots, share, self.scan.after
             )
         last = found[-1] if len(found) == slots else None
         self._is_end = last is None and share == ALL
