@@ -407,6 +407,8 @@ class Due(NamedTuple):
 
     at: datetime | None
     asked_at: datetime
+    has_waiting: bool
+    """There are jobs that are submitted and not queued, whatever they wait for."""
 
     @property
     def in_seconds(self) -> float | None:

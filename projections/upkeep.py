@@ -81,14 +81,19 @@ class Effort:
         thing: str,
         work: Callable[[], Awaitable[int]],
         longest_pause_seconds: float = float("inf"),
+        *,
+        at_least: float = 0.0,
     ) -> int:
-        """Do the work and return what it did; do nothing and return 0 if it is too early."""
+        """Do the work and return what it did; do nothing and return 0 if it is too early.
+
+        The pause that follows is `at_least` so many seconds long.
+        """
         began = self._clock()
         if began < self._not_before.get(thing, began):
             return 0
         done = await work()
         ended = self._clock()
-        pause = min((ended - began) * _EFFORT, longest_pause_seconds)
+        pause = min(max((ended - began) * _EFFORT, at_least), longest_pause_seconds)
         self._not_before[thing] = ended + pause
         return done
 
@@ -97,15 +102,22 @@ class Effort:
         self._not_before[thing] = self._clock() + seconds
 
 
-async def upkeep(read: Reader, write: AppendDoor[JobState], effort: Effort | None = None) -> Kept:
+async def upkeep(
+    read: Reader,
+    write: AppendDoor[JobState],
+    effort: Effort | None = None,
+    *,
+    has_waiting: bool = True,
+) -> Kept:
     """Queue what is due, cancel what waits in vain, expire lost leases: all there is now.
 
-    Lost leases may be left to a later call with the same `effort`. Raises DatabaseError.
+    Nothing is asked of jobs that wait where there are none. Lost leases may be left to a later
+    call with the same `effort`. Raises DatabaseError.
     """
     spent = effort or Effort()
     return Kept(
-        queued=await _keep(read, write, _due),
-        cancelled=await _keep(read, write, _blocked),
+        queued=await _keep(read, write, _due) if has_waiting else 0,
+        cancelled=await _keep(read, write, _blocked) if has_waiting else 0,
         expired=await spent.spend("lost", lambda: _keep(read, write, _lost), _LOST_SECONDS),
     )
 
@@ -251,17 +263,18 @@ class Upkeep:
 
     async def _pass(self) -> float:
         """Make one pass, ring for what it made; return how many seconds the next may wait."""
-        kept = await upkeep(self._pool, self._write, self._effort)
+        with database_errors():
+            due = await jobs.next_due(self._pool, self._due_since)
+        kept = await upkeep(self._pool, self._write, self._effort, has_waiting=due.has_waiting)
+        self._due_since = due.asked_at  # what it told is done
         if kept.queued or kept.expired:
             self._doorbell.ring("jobs")
         if kept:
             self._doorbell.ring("events")
             _log.info("upkeep_done", **asdict(kept))
-        await self._effort.spend("add_up", lambda: add_up(self._pool))
+        await self._effort.spend("add_up", lambda: add_up(self._pool), at_least=_PAUSE_SECONDS)
         with database_errors():
             await self._prune()
-            due = await jobs.next_due(self._pool, self._due_since)
-        self._due_since = due.asked_at
         seconds = _PAUSE_SECONDS if due.in_seconds is None else due.in_seconds
         return min(max(seconds, 0.0), _PAUSE_SECONDS)
 

@@ -185,8 +185,9 @@ class Coordinator(Protocol):
         Raises CommandRejected: that worker does not hold it any more.
         """
 
-    async def wait_for_work(self, timeout_seconds: float) -> None:
-        """Return when there may be new work, at the latest after the timeout."""
+    async def wait_for_work(self, timeout_seconds: float) -> bool:
+        """Return when there may be new work (True), at the latest after the timeout (False)."""
+        ...
 
     async def wait_for_control(self, timeout_seconds: float) -> None:
         """Return when somebody may want a stop, at the latest after the timeout."""

@@ -250,9 +250,9 @@ class DirectCoordinator:
         """Ask for nothing any more; the doors stay open."""
         await self._suggestions.close()
 
-    async def wait_for_work(self, timeout_seconds: float) -> None:
+    async def wait_for_work(self, timeout_seconds: float) -> bool:
         """Wait for a ring of `jobs`."""
-        await self._doors.work.wait(timeout_seconds)
+        return await self._doors.work.wait(timeout_seconds)
 
     async def wait_for_control(self, timeout_seconds: float) -> None:
         """Wait for a ring of `control`."""

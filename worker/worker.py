@@ -41,6 +41,7 @@ _STUCK_SECONDS: Final = 2.0
 
 _RETRY_SECONDS: Final = 0.5
 _CONTROL_SECONDS: Final = 60.0
+_SETTLING_SECONDS: Final = 0.005
 
 _log = structlog.get_logger(__name__)
 
@@ -157,6 +158,9 @@ class Worker:
 
     async def _wait_for_work(self) -> None:
         """Wait for a ring; look anyway when something is due, or it was quiet for long."""
+        # A worker that has enough to do need not ask what comes later.
+        if await self._coordinator.wait_for_work(_SETTLING_SECONDS):
+            return
         limit = self._settings.poll_seconds * random.uniform(0.67, 1.67)  # noqa: S311  jitter
         try:
             next_due_seconds = await self._coordinator.next_due_seconds()
