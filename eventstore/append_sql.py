@@ -12,6 +12,7 @@ event, and what a worker or a bulk submit writes shares most of it.
     fresh    the same for streams that all are new, and begin with events of the same types.
     guarded  what is known to stand at its version because a row that says so was just taken
              away or changed by the same statement: nothing is looked up in the log.
+    found    the same for streams that nobody named: the statement chooses them by their rows.
 """
 
 import re
@@ -103,6 +104,23 @@ class Guard:
     def names(self) -> tuple[str, ...]:
         """What the columns are called."""
         return tuple(name for name, _ in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How a projection's rows tell which streams are to get an event, and where they stand.
+
+    `chosen` is a query that locks rows (SKIP LOCKED: what somebody else changes is not chosen) and
+    numbers them from 1 as `nth`. `standing` is a statement that takes or changes these rows and
+    returns `stream_id`, the `version` of the new event, and the `nth` of EVENT_IDS as `event_id`.
+    `rows` follows as with InlineRows and reads `standing`, as does `result`, the query that
+    answers. Their own parameters are numbered from FIRST_OF_CHOICE.
+    """
+
+    chosen: str
+    standing: str
+    rows: str
+    result: str
 
 
 def array(number: int, kind: str) -> str:
@@ -271,3 +289,33 @@ def guarded(guard: Guard, same: frozenset[str], *, to_many: bool = False) -> str
 def _insert(each: tuple[str, ...]) -> str:
     values = starmap(lambda name, kind: _value(name, kind, each), _COLUMNS_PART[:_RECORDED])
     return _INSERT_PART + ", ".join(values)
+
+
+_FOUND_COLUMNS: Final = ("stream_type", "type", "schema_version", "data", *CONTEXT)
+EVENT_IDS: Final = "((SELECT $1::text::uuid[]))"
+"""The array of events' ids in a Choice; the subquery, so that it is made once."""
+FIRST_OF_CHOICE: Final = 2 + len(_FOUND_COLUMNS)
+"""The number of the first parameter that is a choice's own."""
+
+
+@cache
+def found(choice: Choice) -> str:
+    """Return the statement that chooses its streams itself; the same event to each of them.
+
+    `$1` are ids for the events, then come _FOUND_COLUMNS.
+    """
+    values = ", ".join(
+        f"${number}::{_TYPES[name]} AS {name}" for number, name in enumerate(_FOUND_COLUMNS, 2)
+    )
+    columns = ", ".join(_FOUND_COLUMNS)
+    return (
+        "WITH chosen AS MATERIALIZED (\n"
+        + choice.chosen
+        + "\n),\nstanding AS (\n"
+        + choice.standing
+        + f"\n),\nfirst AS (\nINSERT INTO events (stream_id, version, event_id, {columns})"
+        + f"\nSELECT stream_id, version, event_id, {values} FROM standing\n)"
+        + choice.rows
+        + "\n"
+        + choice.result
+    )

@@ -197,11 +197,6 @@ class Database:
         settings = {**_GONE, **WRITER}
         return await self.connect(role=True, answer_seconds=WRITE_SECONDS, **settings)
 
-    async def connect_reader(self, answer_seconds: float) -> "asyncpg.Connection[asyncpg.Record]":
-        """Open a connection for short reads, each planned once. Raises DatabaseUnavailable."""
-        settings = {**_GONE, **READER, **PLANNED_ONCE}
-        return await self.connect(role=True, answer_seconds=answer_seconds, **settings)
-
     async def create_pool(
         self,
         min_size: int = 1,

@@ -91,6 +91,18 @@ class AppendToMany(NamedTuple):
         ]
 
 
+class AppendToFound(NamedTuple):
+    """One event to each of the streams that the statement finds by itself; see `AppendToMany`."""
+
+    stream_type: StreamType
+    type: str
+    schema_version: int
+    data: str
+    context: Context
+    event_ids: list[UUID]
+    """As many as streams may be found."""
+
+
 class Appended(NamedTuple):
     """The append is in the log."""
 

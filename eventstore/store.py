@@ -34,18 +34,21 @@ import asyncpg
 from reactorcide.eventstore import append_sql
 from reactorcide.eventstore.append_columns import (
     columns_to_many,
+    context_columns,
     fresh_columns,
     guarded_columns,
+    ids,
     with_everything,
     with_one_context,
 )
-from reactorcide.eventstore.append_sql import Guard
+from reactorcide.eventstore.append_sql import Choice, Guard
 from reactorcide.eventstore.database import Connection, Reader
 from reactorcide.eventstore.record import (
     Append,
     Appended,
     AppendedToMany,
     AppendResult,
+    AppendToFound,
     AppendToMany,
     Conflict,
     RecordedEvent,
@@ -170,6 +173,32 @@ async def append_to_many(
         held = await _carefully(connection, append.each(), rows.otherwise())
         return AppendedToMany(frozenset(held), next((row[3] for row in held.values()), None))
     return AppendedToMany(frozenset(found[0] or ()), found[1])
+
+
+async def append_to_found(
+    connection: Connection,
+    append: AppendToFound,
+    choice: Choice,
+    arguments: Iterable[object],
+) -> list[asyncpg.Record]:
+    """Append one event to each stream that the choice finds; return what the choice answers.
+
+    One round trip and one commit, for callers outside of a transaction. Where the log knows better
+    than the rows nothing is appended and nothing returned: who names the streams is told which.
+    """
+    *event, context, event_ids = append
+    try:
+        return await connection.fetch(
+            append_sql.found(choice),
+            ids(event_ids),
+            *event,
+            *context_columns(context),
+            *arguments,
+        )
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != _STREAM_VERSION:
+            raise
+        return []
 
 
 async def read_stream(

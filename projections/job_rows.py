@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from reactorcide.eventstore.alike import Alike
 from reactorcide.eventstore.append_columns import ids, same_in
-from reactorcide.eventstore.append_sql import FIRST_OF_ROWS, Guard, narrowed
+from reactorcide.eventstore.append_sql import EVENT_IDS, FIRST_OF_ROWS, Choice, Guard, narrowed
 from reactorcide.eventstore.domain.events import (
     Event,
     JobCancelRequested,
@@ -31,6 +31,14 @@ _WAITING: Final = frozenset({Status.SUBMITTED, Status.QUEUED})
 
 
 CLAIM: Final = Guard(SQL["claim_standing"], SQL["claim_rows"], (("attempt", "int"),))
+FIRST: Final = Choice(
+    SQL["first_chosen"],
+    SQL["first_standing"].format(event_ids=EVENT_IDS),
+    SQL["claim_rows"],
+    SQL["first_result"],
+)
+"""A claim of the jobs that come first, without a look before: the parameters are the queues, the
+labels as JSON, how many at most, the worker and the seconds of the lease."""
 START: Final = Guard(SQL["start_standing"], SQL["start_rows"])
 COMPLETE: Final = Guard(
     SQL["complete_standing"], SQL["complete_rows"], (("exit_code", "int"), ("result", "jsonb"))

@@ -161,6 +161,36 @@ counted AS (
     CROSS JOIN (VALUES ('queued', -1), ('claimed', 1)) AS v (status, sign)
 )
 
+-- name: first_chosen  the first jobs of queues $14 for labels $15, at most $16, as `claimable` finds them
+SELECT j.*, (row_number() OVER ())::int AS nth FROM (
+    SELECT r.place FROM unnest($14::text[]) AS queue (name)
+    CROSS JOIN LATERAL (
+        SELECT ctid AS place, priority, job_id FROM jobs_ready
+        WHERE queue_name = queue.name AND available_at IS NULL AND labels <@ $15::jsonb
+        ORDER BY priority DESC, job_id LIMIT $16 FOR UPDATE SKIP LOCKED
+    ) AS r
+    ORDER BY r.priority DESC, r.job_id LIMIT $16
+) AS j
+
+-- name: first_standing  take those that never ran: they all stand alike
+DELETE FROM jobs_ready AS j USING chosen AS c
+WHERE j.ctid = c.place AND j.attempt = 0
+RETURNING j.job_id AS stream_id, j.version + 1 AS version, {event_ids}[c.nth] AS event_id,
+    1 AS attempt, j.user_id, j.name, j.source_type, j.queue_name, j.priority, j.unique_key,
+    j.labels, j.failures, j.lost_leases, j.exit_code, j.last_error, j.created_at,
+    j.cancel_requested_at
+
+-- name: first_result  what was asked for, best priority first, then oldest; and how many were chosen
+SELECT
+    s.stream_id, s.version, e.position, e.schema_version,
+    (e.data - 'args')::text AS data, (e.data -> 'args')::text AS args,
+    now() AS recorded_at, (SELECT count(*) FROM chosen) AS chosen
+FROM standing AS s
+CROSS JOIN LATERAL (
+    SELECT * FROM events WHERE stream_id = s.stream_id AND version = 1 LIMIT 1
+) AS e
+ORDER BY s.priority DESC, s.stream_id
+
 -- name: start_standing  note the start of the jobs that are claimed at the version expected
 UPDATE jobs_held AS j SET
     version = i.version, status = 'running', started_at = now(), updated_at = now()

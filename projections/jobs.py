@@ -349,6 +349,24 @@ def _queued(  # noqa: PLR0913, PLR0917  the columns of a row, by position: by na
     return new(Job, (job_id, version, state, created_at, updated_at, None, None, None, None))
 
 
+class First(NamedTuple):
+    """What a claim without a look found: the job, its version by then, and what was asked for."""
+
+    job_id: UUID
+    version: int
+    submitted: JobSubmitted
+    recorded_at: datetime
+    chosen: int
+    """How many were first in the queue, claimed or not."""
+
+
+def first_of(row: asyncpg.Record) -> First:
+    """Return what a row of `job_rows.FIRST` holds."""
+    job_id, version, position, schema_version, data, args, recorded_at, chosen = row
+    first = Encoded(position, JobSubmitted.wire_type, schema_version, data)
+    return First(job_id, version, _requested(first, args), recorded_at, chosen)
+
+
 def _requested(first: Encoded, args: str | None) -> JobSubmitted:
     """Return a request of which the args were read apart: decoded once for all that are alike."""
     if first.schema_version != JobSubmitted.schema_version:  # an upcaster sees it whole

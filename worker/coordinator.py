@@ -141,8 +141,11 @@ class Coordinator(Protocol):
     async def register(self, registered: WorkerRegistered) -> None:
         """Say that the worker is here. Before anything else."""
 
-    async def claim(self, slots: int) -> Claim:
-        """Take up to `slots` jobs; each opens an attempt and its lease."""
+    async def claim(self, slots: int, *, is_woken: bool = False) -> Claim:
+        """Take up to `slots` jobs; each opens an attempt and its lease.
+
+        `is_woken`: somebody rang, and there was nothing before.
+        """
         ...
 
     async def next_due_seconds(self) -> float | None:

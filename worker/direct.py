@@ -4,6 +4,7 @@ It decides nothing: the read tables suggest, the rules decide, and the log says 
 """
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import (
@@ -68,6 +69,7 @@ from reactorcide.worker.coordinator import (
 )
 from reactorcide.worker.direct_beater import open_beater
 from reactorcide.worker.direct_errors import our_errors
+from reactorcide.worker.first_claims import FirstClaims
 from reactorcide.worker.holdings import Holdings
 from reactorcide.worker.log_writer import LogWriter
 from reactorcide.worker.secrets import NO_SECRETS, Secrets, open_all
@@ -105,9 +107,10 @@ class DirectCoordinator:
         self._doors = doors
         self._sealer = sealer
         self._context = Context(actor_type="worker", actor_id=worker_id)
-        self._suggestions = Suggestions(
-            doors.read, Lane(doors.database, _READ_SECONDS), settings, self._now
-        )
+        self._lane = Lane(doors.database)
+        self._suggestions = Suggestions(doors.read, self._lane, settings, self._now)
+        labels = json.dumps(dict(settings.labels))
+        self._first_claims = FirstClaims(self._lane, self._context, settings.queues, labels)
         self._log = LogWriter(doors.read)
         self.objects = ObjectStore(settings.object_store_url)
         self.artifacts = ArtifactRecords(doors.read, self.objects)
@@ -129,8 +132,14 @@ class DirectCoordinator:
         """Record `worker.stopped`."""
         await self._record(StopWorker(reason))
 
-    async def claim(self, slots: int) -> Claim:
+    async def claim(self, slots: int, *, is_woken: bool = False) -> Claim:
         """Let the table suggest jobs, and take those that nobody else took first."""
+        if is_woken and self._suggestions.is_plain:
+            command = ClaimJob(self.worker_id, self._settings.lease_seconds, self._now())
+            claim = await self._first_claims.claim(slots, command)
+            if claim.found:
+                self._doors.doorbell.ring("events", _SOON_SECONDS)
+                return Claim(tuple(self._holdings.take(claim)), has_more=claim.has_more)
         found, has_more = await self._suggestions.take(slots)
         if not found:
             return Claim((), has_more=False)

@@ -28,6 +28,7 @@ from reactorcide.projections import job_rows
 from reactorcide.projections.jobs import Job
 from reactorcide.worker.coordinator import AttemptKey, ClaimedAttempt
 from reactorcide.worker.direct_errors import our_errors
+from reactorcide.worker.first_claims import FirstClaim
 
 _REPEATS: Final = Repeats(alike, likewise)
 
@@ -69,6 +70,17 @@ class Holdings:
             place = {job.job_id: nth for nth, job in enumerate(wanted)}
             taken.sort(key=lambda claimed: place[claimed.key.job_id])
         return taken, len(won) < sum(len(one.befores) for one in decisions)
+
+    def take(self, claim: FirstClaim) -> list[ClaimedAttempt]:
+        """Take note of jobs that were claimed without a look before, and return them."""
+        after = claim.after
+        taken = []
+        for job_id, version, submitted, recorded_at, _ in claim.found:
+            self._recorded(recorded_at)
+            before = claim.before._replace(submitted=submitted)
+            self._held[job_id] = _Holding(version, before, after)
+            taken.append(ClaimedAttempt(AttemptKey(job_id, after.attempt), submitted))
+        return taken
 
     def _taken(self, decision: Alike[JobState], won: Container[UUID]) -> Iterator[ClaimedAttempt]:
         """Take note of the jobs of one decision that were won, and yield them."""

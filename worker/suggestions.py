@@ -43,6 +43,15 @@ class Suggestions:
         self._read_at = float("-inf")
         self._is_end = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the next jobs are simply those that come first: nothing is read, none is aged."""
+        return (
+            self._ahead is None
+            and self.scan.after is None
+            and not self._ageing.is_due(self._now().timestamp())
+        )
+
     async def take(self, slots: int) -> tuple[list[Job], bool]:
         """Return up to `slots` jobs, best first, and whether there may be more.
 

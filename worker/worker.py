@@ -68,6 +68,7 @@ class Worker:
         )
         self._released = asyncio.Event()
         self._claim_failed = False
+        self._is_woken = False
 
     def release(self) -> None:
         """Give back what runs, now: for the second signal, once `stop` is set."""
@@ -140,6 +141,7 @@ class Worker:
                     asked_at = boot_seconds()
                     claim = await self._claim(free)
                     self._launch(claim.attempts, asked_at, tasks)
+                    self._is_woken = False
                     if not claim.has_more:
                         await _unless(stopped, self._wait_for_work())
         finally:
@@ -147,7 +149,7 @@ class Worker:
 
     async def _claim(self, slots: int) -> Claim:
         try:
-            claim = await self._coordinator.claim(slots)
+            claim = await self._coordinator.claim(slots, is_woken=self._is_woken)
         except CoordinatorUnavailable as error:
             if not self._claim_failed:
                 _log.warning("claim_failed", detail=error.detail)
@@ -159,7 +161,8 @@ class Worker:
     async def _wait_for_work(self) -> None:
         """Wait for a ring; look anyway when something is due, or it was quiet for long."""
         # A worker that has enough to do need not ask what comes later.
-        if await self._coordinator.wait_for_work(_SETTLING_SECONDS):
+        self._is_woken = await self._coordinator.wait_for_work(_SETTLING_SECONDS)
+        if self._is_woken:
             return
         limit = self._settings.poll_seconds * random.uniform(0.67, 1.67)  # noqa: S311  jitter
         try:
@@ -168,7 +171,7 @@ class Worker:
             next_due_seconds = _RETRY_SECONDS
         if next_due_seconds is not None:
             limit = min(limit, max(next_due_seconds, 0) + random.uniform(0.001, 0.02))  # noqa: S311  jitter
-        await self._coordinator.wait_for_work(limit)
+        self._is_woken = await self._coordinator.wait_for_work(limit)
 
     def _launch(
         self, attempts: Sequence[ClaimedAttempt], asked_at: float, tasks: asyncio.TaskGroup
