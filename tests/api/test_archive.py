@@ -66,7 +66,7 @@ async def test_an_archived_job_is_shown_as_it_was(  # noqa: PLR0913, PLR0917  wh
             "",
             "&limit=2",
             "&limit=2&offset=1",
-            "&type=job.queued",
+            "&type=job.submitted",
             "&actor=system",
             "&outcome=denied",
             "&since=2999-01-01T00:00:00Z",
@@ -77,7 +77,7 @@ async def test_an_archived_job_is_shown_as_it_was(  # noqa: PLR0913, PLR0917  wh
     before = await answers(user, *shown, *more), await answers(auditor, *shown, *trail)
     await archived(services, connection, database)
     assert (await user.get("/api/v1/jobs")).json()["jobs"] == []
-    assert (await auditor.get(AUDIT, params={"type": "job.queued"})).json()["events"] == []
+    assert (await auditor.get(AUDIT, params={"type": "job.submitted"})).json()["events"] == []
     after = await answers(user, *shown, *more), await answers(auditor, *shown, *trail)
     assert after == before
     first = (await auditor.get(trail[1])).json()
@@ -164,7 +164,7 @@ async def test_the_trail_says_up_to_when_something_may_lack(
 
     assert await told("") is None
     await archived(services, connection, database)
-    for query in ("", "?type=job.queued", "?outcome=denied", f"?since={last['recorded_at']}"):
+    for query in ("", "?type=job.submitted", "?outcome=denied", f"?since={last['recorded_at']}"):
         assert await told(query) == last["recorded_at"], query
     for query in (
         f"?stream_id={job_id}",

@@ -116,7 +116,7 @@ async def test_each_filter_of_the_trail_holds_for_a_file(
         {"actor": newest["actor"]["id"]},
         {"actor": "system"},
         {"actor": token},
-        {"type": "job.queued"},
+        {"type": "job.submitted"},
         {"stream_id": newest["stream_id"]},
         {"stream_type": "job"},
         {"ip": "127.0.0.1"},

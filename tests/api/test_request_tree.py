@@ -55,10 +55,9 @@ async def test_what_a_worker_does_follows_from_the_submission(
     found = await tree(auditor, "of-una")
     assert drawn(found) == [
         "job.submitted",
-        "  job.queued",
-        "    job.claimed",
-        "      job.started",
-        "        job.completed",
+        "  job.claimed",
+        "    job.started",
+        "      job.completed",
     ]
     assert {event["stream_id"] for event in found["events"]} == {job_id}
     assert (found["next_cursor"], found["is_cut"]) == (None, False)
@@ -104,11 +103,10 @@ async def test_a_retry_follows_from_the_end_of_the_job(
     headers = {"X-Request-ID": "again"}
     again = (await user.post(f"/api/v1/jobs/{job_id}/retry", headers=headers)).json()["job_id"]
     await work.run(services, again)
-    own = ["job.submitted", "  job.queued", "    job.claimed"]
-    own += ["      job.started", "        job.completed"]
+    own = ["job.submitted", "  job.claimed", "    job.started", "      job.completed"]
     assert drawn(await tree(auditor, "again")) == own
-    before = [*own[:-1], "        job.failed"]
-    assert drawn(await tree(auditor, "first")) == before + ["  " * 5 + line for line in own]
+    before = [*own[:-1], "      job.failed"]
+    assert drawn(await tree(auditor, "first")) == before + ["  " * 4 + line for line in own]
 
 
 async def test_what_another_request_did_is_that_ones(
@@ -121,7 +119,7 @@ async def test_what_another_request_did_is_that_ones(
     await work.finish(services, job_id, Cancelled(143))
     assert drawn(await tree(auditor, "stop")) == ["job.cancel_requested", "  job.cancelled"]
     shown = [line.strip() for line in drawn(await tree(auditor, "first"))]
-    assert shown == ["job.submitted", "job.queued", "job.claimed", "job.started", "job.cancelled"]
+    assert shown == ["job.submitted", "job.claimed", "job.started", "job.cancelled"]
 
 
 async def test_a_tree_is_turned_page_by_page(user: Client, auditor: Client) -> None:
@@ -133,7 +131,7 @@ async def test_a_tree_is_turned_page_by_page(user: Client, auditor: Client) -> N
     query: dict[str, Any] = {"limit": 3}
     while True:
         found = await tree(auditor, "many", **query)
-        assert drawn(found) == ["job.submitted", "  job.queued"] * (len(found["events"]) // 2)
+        assert drawn(found) == ["job.submitted"] * len(found["events"])
         seen += [event["stream_id"] for event in found["events"] if event["depth"] == 0]
         if found["next_cursor"] is None:
             break

@@ -27,7 +27,6 @@ def test_the_trail_is_filtered_and_paged(stack: Program) -> None:
     rest = stack.json("audit", "list", "--stream-id", job_id, "--cursor", cursor)
     assert [event["type"] for event in rest["events"]] == [
         "job.claimed",
-        "job.queued",
         "job.submitted",
     ]
     by = listed["events"][0]["actor"]["id"]
@@ -47,10 +46,9 @@ def test_a_request_is_shown_with_what_followed(stack: Program) -> None:
     lines = stack("audit", "tree", request_id).stdout.splitlines()
     assert [line.split("\t")[0] for line in lines] == [
         "job.submitted",
-        "  job.queued",
-        "    job.claimed",
-        "      job.started",
-        "        job.completed",
+        "  job.claimed",
+        "    job.started",
+        "      job.completed",
     ]
     assert stack.json("audit", "tree", request_id)["events"][1]["depth"] == 1
     nothing = stack("audit", "tree", "nobodys")

@@ -42,8 +42,8 @@ def test_events_say_who_did_what(stack: Program) -> None:
     lines = stack("jobs", "events", job_id).stdout.splitlines()
     columns = [line.split("\t") for line in lines]
     types = [column[2] for column in columns]
-    assert types == ["job.submitted", "job.queued", "job.claimed", "job.started", "job.completed"]
-    assert [column[3].split()[0] for column in columns] == ["user", "user"] + ["worker"] * 3
+    assert types == ["job.submitted", "job.claimed", "job.started", "job.completed"]
+    assert [column[3].split()[0] for column in columns] == ["user"] + ["worker"] * 3
     answer = yaml.safe_load(stack("jobs", "events", job_id, "-o", "yaml").stdout)
     assert [event["type"] for event in answer["events"]] == types
 
@@ -52,14 +52,14 @@ def test_a_past_state_and_what_changed_since_are_shown(stack: Program) -> None:
     """By position, and from version to version; a moment that is none is refused."""
     job_id = _done(stack, "exit 3")
     events = stack.json("jobs", "events", job_id)["events"]
-    then = stack.json("jobs", "state", job_id, "--at", str(events[1]["position"]))
-    assert (then["status"], then["version"]) == ("queued", 2)
-    lines = stack("jobs", "diff", job_id, "--from", "2").stdout.splitlines()
-    assert [line.split("\t")[0] for line in lines[:2]] == ["--- version 2", "+++ version 5"]
+    then = stack.json("jobs", "state", job_id, "--at", str(events[0]["position"]))
+    assert (then["status"], then["version"]) == ("queued", 1)
+    lines = stack("jobs", "diff", job_id, "--from", "1").stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines[:2]] == ["--- version 1", "+++ version 4"]
     place = lines.index('- /status: "queued"')
     assert lines[place + 1] == '+ /status: "failed"'
     assert "+ /exit_code: 3" in lines
-    assert stack.json("jobs", "diff", job_id)["from"]["version"] == 4
+    assert stack.json("jobs", "diff", job_id)["from"]["version"] == 3
     assert stack("jobs", "state", job_id, "--at", "yesterday").returncode == 2
     assert stack("jobs", "diff", job_id, "--to", "99").returncode == 2
 

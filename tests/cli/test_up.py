@@ -63,7 +63,6 @@ def test_the_demo_runs_a_job_and_leaves_nothing(machine: Program) -> None:
         events = re.findall(r"(\d\d:\d\d:\d\d\.\d{3})  \S+ s +(job\.\w+) +(\w+) (\S+)", demo.out)
     assert [event[1] for event in events] == [
         "job.submitted",
-        "job.queued",
         "job.claimed",
         "job.started",
         "job.completed",

@@ -108,6 +108,20 @@ async def test_rings_are_sent_together(
     assert heard <= 3
 
 
+async def test_a_ring_that_has_time_goes_with_the_next(
+    doorbell: Doorbell, elsewhere: Doorbell
+) -> None:
+    """And by itself when there is none."""
+    with doorbell.listen("jobs") as jobs, doorbell.listen("events") as events:
+        elsewhere.ring("events", 3600)
+        assert not await events.wait(BRIEFLY)
+        elsewhere.ring("jobs")
+        assert await jobs.wait(LONG)
+        assert await events.wait(LONG)
+        elsewhere.ring("events", 0.01)
+        assert await events.wait(LONG)
+
+
 async def test_a_wait_without_a_ring_ends_at_its_limit(doorbell: Doorbell) -> None:
     """The limit is the caller's poll floor: a lost notification costs no more than that."""
     clock = asyncio.get_running_loop().time

@@ -196,6 +196,18 @@ async def test_what_takes_long_is_done_less_often() -> None:
     assert await effort.spend("slow", one) == 1  # it took no time at all
 
 
+async def test_what_costs_little_is_done_no_oftener_than_is_worth_it() -> None:
+    """A pause can be asked for, whatever the work took."""
+    effort = Effort(iter((0.0, 0.1, 1.0, 2.2, 2.3)).__next__)
+
+    async def one() -> int:
+        return 1
+
+    assert await effort.spend("cheap", one, at_least=2.0) == 1  # until 0.1
+    assert await effort.spend("cheap", one, at_least=2.0) == 0
+    assert await effort.spend("cheap", one, at_least=2.0) == 1
+
+
 async def test_lost_leases_are_looked_for_every_other_second_at_least(
     connection: Connection,
 ) -> None:

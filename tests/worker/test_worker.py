@@ -21,7 +21,6 @@ async def test_a_job_runs_from_submit_to_completed(
         job = await desk.ends(await desk.submit("echo hello; pwd; touch left"))
         assert await desk.names(job.job_id) == [
             "submitted",
-            "queued",
             "claimed",
             "started",
             "completed",

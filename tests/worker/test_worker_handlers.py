@@ -23,7 +23,7 @@ from reactorcide.tests.worker.jobs_at_work import (
     working,
 )
 
-QUICK: Final = ["submitted", "queued", "claimed", "completed"]
+QUICK: Final = ["submitted", "claimed", "completed"]
 
 pytestmark = pytest.mark.usefixtures("fresh_handlers", "lines")
 

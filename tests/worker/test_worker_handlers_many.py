@@ -31,7 +31,7 @@ from reactorcide.tests.worker.jobs_at_work import (
     working,
 )
 
-QUICK: Final = ["submitted", "queued", "claimed", "completed"]
+QUICK: Final = ["submitted", "claimed", "completed"]
 
 CUT: Final = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

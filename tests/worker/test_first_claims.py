@@ -1,0 +1,139 @@
+"""A worker that was just woken claims what comes first in one statement, and nothing it may not."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import pytest
+
+from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.domain.job import ClaimJob, Released, Status
+from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.lane import Lane
+from reactorcide.eventstore.record import Context
+from reactorcide.projections.projection import named
+from reactorcide.projections.verify import verify
+from reactorcide.tests.worker.jobs_at_work import SEALER, Desk, settings_for
+from reactorcide.worker.direct import DirectCoordinator, open_coordinator
+from reactorcide.worker.first_claims import FirstClaims
+
+MOST: Final = 8
+
+
+async def claimed(worker: DirectCoordinator, slots: int = 4) -> tuple[list[UUID], bool]:
+    """Claim as a woken worker does; return the jobs, and whether there may be more."""
+    claim = await worker.claim(slots, is_woken=True)
+    return [one.key.job_id for one in claim.attempts], claim.has_more
+
+
+async def test_the_best_comes_first_and_is_claimed_by_one_statement(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """By priority, then by age; the log and the table say the same."""
+    usual = [await desk.submit(f"echo {n}") for n in range(3)]
+    urgent = await desk.submit(priority=5)
+    async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
+        assert await claimed(worker) == ([urgent, *usual], True)
+        job = await desk.job(usual[1])
+        assert job.submitted.job_command == "echo 1"
+        assert (job.state.status, job.state.attempt) == (Status.CLAIMED, 1)
+        assert job.state.worker_id == worker.worker_id
+        assert await desk.names(urgent) == ["submitted", "claimed"]
+        lease = "SELECT count(*) FROM jobs_held WHERE lease_until > now() + interval '5 seconds'"
+        assert await desk.pool.fetchval(lease) == 4
+        assert await claimed(worker) == ([], False)
+    verified = await verify(database, named("jobs"), lambda _done, _total: None)
+    assert verified.differences == ()
+
+
+async def test_no_more_than_a_few_at_a_time(database: Database, desk: Desk, tmp_path: Path) -> None:
+    """And it is told that there may be more."""
+    ids = [await desk.submit() for _ in range(MOST + 2)]
+    async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
+        assert await claimed(worker, 100) == (ids[:MOST], True)
+        assert await claimed(worker, 100) == (ids[MOST:], False)
+
+
+async def test_what_has_run_before_is_left_to_who_looks(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """Its attempt is not the first: the same call claims it all the same when nothing else is."""
+    again, fresh = await desk.submit(), await desk.submit()
+    async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
+        (first,) = (await worker.claim(1)).attempts
+        assert first.key.job_id == again
+        await worker.finish(first.key, Released("not now"))
+        assert await claimed(worker) == ([fresh], True)
+        assert await claimed(worker) == ([again], False)
+        assert (await desk.job(again)).state.attempt == 2
+
+
+async def test_labels_queues_and_times_are_kept(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """What this worker may not claim stays, and so does what is not due."""
+    await desk.submit(labels={"gpu": "yes"})
+    await desk.submit(queue_name="another")
+    later = await desk.submit(max_attempts=2)
+    await desk.pool.execute(
+        "UPDATE jobs SET available_at = now() + interval '1 hour' WHERE job_id = $1", later
+    )
+    async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
+        assert await claimed(worker) == ([], False)
+
+
+async def test_what_somebody_else_is_taking_is_not_waited_for(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """A row that is locked is passed over."""
+    taken, left = await desk.submit(), await desk.submit()
+    async with (
+        open_coordinator(settings_for(tmp_path), database, SEALER) as worker,
+        desk.pool.acquire() as other,
+        other.transaction(),
+    ):
+        await other.execute("SELECT FROM jobs_ready WHERE job_id = $1 FOR UPDATE", taken)
+        async with asyncio.timeout(10):
+            assert (await claimed(worker))[0] == [left]
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+async def test_woken_workers_claim_each_job_once(
+    database: Database, desk: Desk, tmp_path: Path, slots: int
+) -> None:
+    """However many were woken by one ring."""
+    ids = [await desk.submit() for _ in range(20)]
+    seen: list[UUID] = []
+
+    async def work(worker: DirectCoordinator) -> None:
+        has_more = True
+        while has_more:
+            jobs, has_more = await claimed(worker, slots)
+            seen.extend(jobs)
+
+    async with (
+        open_coordinator(settings_for(tmp_path), database, SEALER) as one,
+        open_coordinator(settings_for(tmp_path), database, SEALER) as two,
+        open_coordinator(settings_for(tmp_path), database, SEALER) as three,
+    ):
+        await asyncio.gather(work(one), work(two), work(three))
+        await work(one)
+    assert sorted(seen) == sorted(ids)
+
+
+async def test_the_log_has_the_last_word(database: Database, desk: Desk) -> None:
+    """A row that is behind the log gets nobody anything, and nothing is written."""
+    job_id = await desk.submit()
+    await desk.cancel(job_id)
+    row = "UPDATE jobs SET status = 'queued', version = 1 WHERE job_id = $1"
+    await desk.pool.execute(row, job_id)
+    lane, context = Lane(database), Context(actor_type="worker", actor_id=new_id())
+    claims = FirstClaims(lane, context, ("default",), json.dumps({}))
+    claim = await claims.claim(1, ClaimJob(new_id(), 15, datetime.now(UTC)))
+    await lane.close()
+    assert (claim.found, claim.has_more) == ([], False)
+    assert await desk.names(job_id) == ["submitted", "cancelled"]
+    assert await desk.pool.fetchval("SELECT count(*) FROM jobs_ready") == 1
