@@ -398,10 +398,30 @@ async def active_with_key(
     return None if row is None else job_of(row)
 
 
-async def next_due_at(connection: Reader) -> datetime | None:
-    """Return when the next job's run_at or retry_at comes, if any waits for one."""
-    moment: datetime | None = await connection.fetchval(SQL["next_due_at"])
-    return moment
+class Due(NamedTuple):
+    """When the next job's run_at or retry_at comes, if any waits for one; by the database's clock.
+
+    Not in the future: it came after the time that was asked for.
+    """
+
+    at: datetime | None
+    asked_at: datetime
+
+    @property
+    def in_seconds(self) -> float | None:
+        """How long that was from the question on; negative when it had come by then."""
+        return None if self.at is None else (self.at - self.asked_at).total_seconds()
+
+
+async def next_due(connection: Reader, since: datetime | None = None) -> Due:
+    """Return what falls due next after `since`, by default after now.
+
+    Who looks for jobs and then asks this gives the `asked_at` of the time before: what falls due
+    between the look and the question is in neither otherwise.
+    """
+    row = await connection.fetchrow(SQL["next_due"], since)
+    assert row is not None  # noqa: S101  it selects from nothing
+    return Due(*row)
 
 
 def ended_as(recorded: Iterable[RecordedEvent]) -> Status | None:

@@ -171,11 +171,11 @@ WHERE j.user_id = $1 AND j.queue_name = $2 AND j.unique_key = $3
     AND j.status IN ('submitted', 'queued', 'claimed', 'running')
 ORDER BY j.job_id LIMIT 1
 
--- name: next_due_at  when the next job that waits for its time has waited long enough
+-- name: next_due  the first time after $1, or after now, at which a job's wait is over; and now
 SELECT least(
-    (SELECT min(available_at) FROM jobs_waiting WHERE available_at > now()),
-    (SELECT min(available_at) FROM jobs_ready WHERE available_at > now())
-)
+    (SELECT min(available_at) FROM jobs_waiting WHERE available_at > least($1, now())),
+    (SELECT min(available_at) FROM jobs_ready WHERE available_at > least($1, now()))
+) AS at, now() AS asked_at
 
 -- name: carry  the leases into a rebuilt table, under the lock of the swap
 UPDATE %2$I AS rebuilt SET lease_until = live.lease_until

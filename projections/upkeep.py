@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import attrgetter
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -219,6 +219,7 @@ class Upkeep:
         self._background = Background({"upkeep": self._serve})
         self._pruned_at = time.monotonic()
         self._effort = Effort()
+        self._due_since: datetime | None = None
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -259,10 +260,9 @@ class Upkeep:
         await self._effort.spend("add_up", lambda: add_up(self._pool))
         with database_errors():
             await self._prune()
-            due_at = await jobs.next_due_at(self._pool)
-        if due_at is None:
-            return _PAUSE_SECONDS
-        seconds = (due_at - datetime.now(UTC)).total_seconds()
+            due = await jobs.next_due(self._pool, self._due_since)
+        self._due_since = due.asked_at
+        seconds = _PAUSE_SECONDS if due.in_seconds is None else due.in_seconds
         return min(max(seconds, 0.0), _PAUSE_SECONDS)
 
     async def _prune(self) -> None:

@@ -146,7 +146,10 @@ class Coordinator(Protocol):
         ...
 
     async def next_due_seconds(self) -> float | None:
-        """Return when some waiting job's time comes; None: none is known of."""
+        """Return when some waiting job's time comes; None: none is known of.
+
+        To be asked after a `claim`. A time that came since the last question is told, once.
+        """
         ...
 
     async def open_secrets(self, claimed: ClaimedAttempt) -> Secrets:

@@ -108,6 +108,7 @@ class DirectCoordinator:
         self.artifacts = ArtifactRecords(doors.read, self.objects)
         self._holdings = Holdings(doors.write, self._context, self._learn_time)
         self._clock_ahead = timedelta(0)
+        self._due_since = _LONG_AGO
         # While its attempt works with them.
         self._secrets: WeakValueDictionary[AttemptKey, Secrets] = WeakValueDictionary()
 
@@ -277,10 +278,11 @@ class DirectCoordinator:
         self._doors.doorbell.ring("events")
 
     async def next_due_seconds(self) -> float | None:
-        """Ask the table, by the database's clock as far as it is known."""
+        """Ask the table; what fell due since the last question is told once, as due."""
         with our_errors(), database_errors():
-            due_at = await jobs.next_due_at(self._doors.read)
-        return None if due_at is None else (due_at - self._now()).total_seconds()
+            due = await jobs.next_due(self._doors.read, self._due_since)
+        self._due_since = due.asked_at
+        return due.in_seconds
 
     def _now(self) -> datetime:
         """Return the database's time, as far as the last answer told."""

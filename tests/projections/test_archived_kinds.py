@@ -142,7 +142,7 @@ async def test_a_job_that_came_too_late_finds_how_the_archived_one_ended(
         await journal.submit(waits=True, depends_on=(completed, failed)): "failed",
         await journal.submit(run_at=soon_enough, depends_on=(unknown,)): "archived",
     }
-    while await jobs.next_due_at(connection) is not None:
+    while (await jobs.next_due(connection)).at is not None:
         pass  # the database's clock goes on
     assert await upkeep(connection, journal.door) == Kept(queued=2, cancelled=2, expired=0)
     for job_id in goes:

@@ -55,10 +55,10 @@ async def test_a_retry_is_not_claimable_before_its_time(connection: Connection) 
     assert job is not None
     assert job.state.status is Status.QUEUED
     assert await jobs.claimable(connection, ["default"], "{}", 5) == []
-    assert await jobs.next_due_at(connection) == job.state.available_at
+    assert (await jobs.next_due(connection)).at == job.state.available_at
     sooner = now() + timedelta(seconds=300)
     await journal.submit(run_at=sooner)
-    assert await jobs.next_due_at(connection) == sooner
+    assert (await jobs.next_due(connection)).at == sooner
 
 
 async def test_a_unique_key_names_the_job_that_has_not_ended(connection: Connection) -> None:
@@ -98,7 +98,7 @@ async def test_a_deleted_job_is_found_nowhere(connection: Connection) -> None:
         ("claimable", (["q0", "q1"], "{}", 4, 1, 0, 0), {"claimable", "delayed"}),
         ("claimable", (["q0", "q1"], "{}", 4, 8, 3, 9), {"claimable", "delayed"}),
         ("claimable_after", (["q0", "q1"], "{}", 4, 1, 0, 0, 3, OWNER), {"claimable"}),
-        ("next_due_at", (), {"waiting_due", "ready_delayed"}),
+        ("next_due", (None,), {"waiting_due", "ready_delayed"}),
         ("active_with_key", (OWNER, "q0", "k"), {"unique_key"}),
         ("get", (OWNER,), {"pkey"}),
         ("get_many", ([OWNER],), {"pkey"}),

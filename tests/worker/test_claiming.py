@@ -76,9 +76,36 @@ async def test_it_is_told_when_the_next_job_is_due(
     async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
         assert await worker.next_due_seconds() is None
         job_id = await desk.submit(max_attempts=2, retry_backoff_seconds=60)
-        await desk.pool.execute(
-            "UPDATE jobs SET available_at = now() + interval '60 s' WHERE job_id = $1", job_id
-        )
+        await _is_due_in(desk, job_id, 60)
         due = await worker.next_due_seconds()
         assert due is not None
         assert 50 < due <= 60
+
+
+async def test_what_fell_due_around_a_look_is_told_once(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """So that no retry is slept over, and nobody looks forever for what others must take."""
+    async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
+        job_id = await desk.submit(labels={"gpu": "yes"})
+        await _is_due_in(desk, job_id, 60)
+        assert not (await worker.claim(1)).attempts
+        due = await worker.next_due_seconds()
+        assert due is not None
+        assert due > 50
+        assert not (await worker.claim(1)).attempts
+        await _is_due_in(desk, job_id, 0)
+        due = await worker.next_due_seconds()
+        assert due is not None
+        assert due <= 0
+        assert await worker.next_due_seconds() is None
+
+
+async def _is_due_in(desk: Desk, job_id: UUID, seconds: float) -> None:
+    """Have a job's time come."""
+    await desk.pool.execute(
+        "UPDATE jobs SET available_at = clock_timestamp() + make_interval(secs => $2)"
+        " WHERE job_id = $1",
+        job_id,
+        seconds,
+    )

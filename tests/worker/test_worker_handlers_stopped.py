@@ -10,6 +10,7 @@ from reactorcide.eventstore.domain.job import Status
 from reactorcide.tests.worker.handler_bench import HANDLERS, called
 from reactorcide.tests.worker.handlers_at_work import CALLED, GO
 from reactorcide.tests.worker.jobs_at_work import AtWork, Desk, eventually, settings_for, working
+from reactorcide.worker.coordinator import Claim
 
 pytestmark = pytest.mark.usefixtures("fresh_handlers", "lines")
 
@@ -85,6 +86,27 @@ async def test_a_handler_that_can_still_retry_is_tried_again_after_a_timeout(
     job = await desk.ends(job_id)
     assert (job.state.status, job.state.attempt, job.state.failures) == (Status.COMPLETED, 2, 1)
     assert not at_work.task.done()
+
+
+async def test_a_retry_that_falls_due_just_after_a_look_is_not_slept_over(
+    database: Database, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody rings for it, and the question what is due next comes when it is due already."""
+    async with working(database, settings_for(tmp_path, poll_seconds=3600), HANDLERS) as at_work:
+        claim = at_work.coordinator.claim
+
+        async def claim_too_early(slots: int) -> Claim:
+            found = await claim(slots)
+            await desk.pool.execute(
+                "UPDATE jobs SET available_at = clock_timestamp()"
+                " WHERE status = 'queued' AND available_at IS NOT NULL"
+            )
+            return found
+
+        monkeypatch.setattr(at_work.coordinator, "claim", claim_too_early)
+        job_id = await desk.call("test.fail", "no", max_attempts=2, retry_backoff_seconds=600)
+        job = await desk.ends(job_id)
+        assert (job.state.status, job.state.attempt) == (Status.FAILED, 2)
 
 
 async def test_a_handler_that_does_not_end_while_draining_is_released(
