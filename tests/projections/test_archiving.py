@@ -45,8 +45,8 @@ from datetime import datetime
 sys.path[:] = {path!r}
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.objects import ObjectStore
-from reactorcide.projections import archiving
-archiving.OBJECT_STREAMS = 3
+from reactorcide.projections import archive_draft, archiving
+archive_draft.OBJECT_STREAMS = 3
 def told(done, total):
     print(done, flush=True)
 before = datetime.fromisoformat({before!r})
