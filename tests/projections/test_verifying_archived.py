@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.objects import ObjectStore
-from reactorcide.eventstore.proof.bundle import verify_bundle
+from reactorcide.eventstore.proof.bundle_walk import verify_bundle
 from reactorcide.eventstore.proof.findings import Wrong
 from reactorcide.eventstore.proof.trust import Trust
 from reactorcide.eventstore.signed_note import Signer
