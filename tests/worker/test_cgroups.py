@@ -12,8 +12,8 @@ from typing import Final
 import pytest
 
 from reactorcide.eventstore.ids import new_id
+from reactorcide.tests.worker.commands_at_work import Heard, command, eventually, run
 from reactorcide.tests.worker.jobs_at_work import lives
-from reactorcide.tests.worker.test_process_runner import Heard, command, eventually, run
 from reactorcide.tests.worker.test_supervisor import PUT_ASIDE, pid_in, supervisor_of, worker_of
 from reactorcide.worker import spawning
 from reactorcide.worker.halt import Halt, HaltReason

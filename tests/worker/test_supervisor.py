@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
+from reactorcide.tests.worker.commands_at_work import Heard, children_of, command, eventually
 from reactorcide.tests.worker.jobs_at_work import lives
-from reactorcide.tests.worker.test_process_runner import Heard, children_of, command, eventually
 from reactorcide.worker.halt import Halt, HaltReason
 from reactorcide.worker.process_runner import ProcessRunner
 from reactorcide.worker.runner import CommandLost, Exit
