@@ -32,8 +32,8 @@ from reactorcide.projections.subscription import Subscription
 from reactorcide.projections.upkeep import Kept, upkeep
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.domain.samples import DENIED, LOG_READ, WORKER_REGISTERED
+from reactorcide.tests.projections.archiving_at_work import assert_equal, follow, nothing, soon
 from reactorcide.tests.projections.journal import Journal, now, row_of
-from reactorcide.tests.projections.test_archiving import assert_equal, follow, nothing, soon
 from reactorcide.tests.projections.test_redacting import FACT, LEFT
 
 LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
