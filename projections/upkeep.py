@@ -32,7 +32,7 @@ from reactorcide.eventstore.domain.job import (
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import AppendDoor, Change, decided
 from reactorcide.eventstore.record import SYSTEM, Append, Appended, Context
-from reactorcide.projections import idempotency, jobs, queues
+from reactorcide.projections import due_jobs, idempotency, queues
 from reactorcide.projections.causes import Cause, ends_of
 from reactorcide.projections.jobs import Job
 
@@ -126,7 +126,7 @@ async def add_up(read: Reader) -> int:
 
 
 async def _due(read: Reader) -> _Noticed:
-    found = await jobs.due(read, _BATCH)
+    found = await due_jobs.due(read, _BATCH)
     now = await _now(read) if found else None
     ends = await ends_of(read, (one for job in found for one in job.submitted.depends_on))
     return [
@@ -141,7 +141,7 @@ async def _due(read: Reader) -> _Noticed:
 
 
 async def _blocked(read: Reader) -> _Noticed:
-    found = await jobs.blocked(read, _BATCH)
+    found = await due_jobs.blocked(read, _BATCH)
     ends = await ends_of(read, (dependency for _, dependency, _ in found))
     return [
         (
@@ -154,7 +154,7 @@ async def _blocked(read: Reader) -> _Noticed:
 
 
 async def _lost(read: Reader) -> _Noticed:
-    found = await jobs.held_without_lease(read, _BATCH)
+    found = await due_jobs.held_without_lease(read, _BATCH)
     now = await _now(read) if found else None
     return [
         (job, ExpireLease(job.state.attempt, now, job.started_at, random.uniform(-1, 1)), SYSTEM)  # noqa: S311  no secret
@@ -260,7 +260,7 @@ class Upkeep:
         await self._effort.spend("add_up", lambda: add_up(self._pool))
         with database_errors():
             await self._prune()
-            due = await jobs.next_due(self._pool, self._due_since)
+            due = await due_jobs.next_due(self._pool, self._due_since)
         self._due_since = due.asked_at
         seconds = _PAUSE_SECONDS if due.in_seconds is None else due.in_seconds
         return min(max(seconds, 0.0), _PAUSE_SECONDS)
