@@ -29,7 +29,7 @@ class Heard:
 
     async def line(self) -> bytes:
         """Return the first whole line of stdout once it is there."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while b"\n" not in self.stdout:
                 self.grew.clear()
                 await self.grew.wait()
@@ -55,7 +55,7 @@ def children_of(pid: int) -> str:
     return (Path("/proc") / str(pid) / "task" / str(pid) / "children").read_text()
 
 
-async def eventually(claim: Callable[[], bool], seconds: float = 5.0) -> None:
+async def eventually(claim: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait until a claim holds."""
     async with asyncio.timeout(seconds):
         while not claim():  # noqa: ASYNC110  what other programs do rings no event here

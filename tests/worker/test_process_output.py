@@ -121,7 +121,7 @@ async def test_an_output_that_refuses_ends_the_command(
     """It is not left to wait for somebody to read what it prints."""
     refused = command("echo $$ > pid; echo x; exec sleep 300", tmp_path)
     with pytest.raises(BufferError):
-        await asyncio.wait_for(runner.run(refused, Refusing(), Halt()), 10)
+        await asyncio.wait_for(runner.run(refused, Refusing(), Halt()), 30)
     assert not lives(int((tmp_path / "pid").read_text()))
 
 
