@@ -33,7 +33,7 @@ async def held_without_lease(connection: Reader, limit: int) -> list[Job]:
 class Due(NamedTuple):
     """When the next job's run_at or retry_at comes, if any waits for one; by the database's clock.
 
-    Not in the future: it came after the time that was asked for.
+    `at` lies before `asked_at` when it has come since the time that the question named.
     """
 
     at: datetime | None
