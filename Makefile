@@ -23,7 +23,7 @@ test-fast: $(VENV)/.dev ## the tests that take milliseconds
 
 # A server that speaks S3 takes sixty packages: in a .venv of its own.
 s3-test: $(VENV)/.dev $(S3_VENV)/.s3 ## what speaks to an object store, once more on a real S3 server
-	S3_SERVER=$(S3_VENV)/bin/moto_server $(BIN)/pytest -q -n $(WORKERS) -k s3 tests/eventstore/test_objects.py tests/projections/test_logs.py tests/worker/test_artifacts.py
+	S3_SERVER=$(S3_VENV)/bin/moto_server $(BIN)/pytest -q -n $(WORKERS) -k s3 tests/eventstore/test_objects.py tests/projections/test_logs.py tests/projections/test_log_storing.py tests/worker/test_artifacts.py tests/worker/test_artifact_uploads.py
 
 # Thirty packages more: as above.
 tlog-test: $(VENV)/.dev $(TLOG_VENV)/.tlog ## have signed checkpoints and proofs verified by sigstore's code

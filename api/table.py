@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Final
 
 from reactorcide.api import (
+    account_views,
     docs,
     health,
     queues,
@@ -67,7 +68,7 @@ ACCOUNTS: Final = (
         summary="Show the caller and its token",
         handler=users.me,
         tag="users",
-        answer=views.MeView,
+        answer=account_views.MeView,
     ),
     Operation(
         name="registerUser",
@@ -79,7 +80,7 @@ ACCOUNTS: Final = (
         scopes=_USERS,
         body=users.UserRequest,
         status=HTTPStatus.CREATED,
-        answer=views.UserView,
+        answer=account_views.UserView,
         errors=("conflict",),
     ),
     Operation(
@@ -91,7 +92,7 @@ ACCOUNTS: Final = (
         tag="users",
         scopes=_SEE_USERS,
         query=PageQuery,
-        answer=views.UserListView,
+        answer=account_views.UserListView,
     ),
     Operation(
         name="getUser",
@@ -102,7 +103,7 @@ ACCOUNTS: Final = (
         tag="users",
         scopes=_SEE_USERS,
         query=AtQuery,
-        answer=views.UserView,
+        answer=account_views.UserView,
     ),
     Operation(
         name="diffUser",
@@ -124,7 +125,7 @@ ACCOUNTS: Final = (
         tag="users",
         scopes=_USERS,
         body=users.RolesRequest,
-        answer=views.UserView,
+        answer=account_views.UserView,
         errors=("conflict",),
     ),
     Operation(
@@ -135,7 +136,7 @@ ACCOUNTS: Final = (
         handler=users.deactivate,
         tag="users",
         scopes=_USERS,
-        answer=views.UserView,
+        answer=account_views.UserView,
     ),
     Operation(
         name="issueToken",
@@ -147,7 +148,7 @@ ACCOUNTS: Final = (
         scopes=_TOKENS,
         body=tokens.IssueRequest,
         status=HTTPStatus.CREATED,
-        answer=views.NewTokenView,
+        answer=account_views.NewTokenView,
         errors=("conflict",),
     ),
     Operation(
@@ -159,7 +160,7 @@ ACCOUNTS: Final = (
         tag="tokens",
         scopes=_SEE_TOKENS,
         query=tokens.TokenListQuery,
-        answer=views.TokenListView,
+        answer=account_views.TokenListView,
     ),
     Operation(
         name="getToken",
@@ -170,7 +171,7 @@ ACCOUNTS: Final = (
         tag="tokens",
         scopes=_SEE_TOKENS,
         query=AtQuery,
-        answer=views.TokenView,
+        answer=account_views.TokenView,
     ),
     Operation(
         name="diffToken",
@@ -204,7 +205,7 @@ ACCOUNTS: Final = (
         body=tokens.RotateRequest,
         body_is_optional=True,
         status=HTTPStatus.CREATED,
-        answer=views.NewTokenView,
+        answer=account_views.NewTokenView,
         errors=("conflict",),
     ),
 )

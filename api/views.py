@@ -1,6 +1,7 @@
 """The shape of every answer, for the OpenAPI document: handlers write the same by hand, faster.
 
-Nothing at run time validates against these; a test compares what is answered with them.
+Nothing at run time validates against these; a test compares what is answered with them. What
+users and tokens look like is in `account_views`, what the audit trail does in `audit_views`.
 """
 
 from datetime import datetime
@@ -10,7 +11,6 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from reactorcide.api.jobs.requests import Status
-from reactorcide.eventstore.domain.access import Role
 from reactorcide.eventstore.domain.events import OnLostLease, SourceType
 from reactorcide.projections.attempts import Ending
 
@@ -73,74 +73,6 @@ class ReadyView(StateView):
     """That requests may be sent here, and how what it needs is doing."""
 
     checks: dict[str, str]
-
-
-class UserView(View):
-    """A user."""
-
-    user_id: UUID
-    username: str
-    email: str | None
-    roles: list[Role]
-    is_active: bool
-    created_at: datetime
-    updated_at: datetime
-
-
-class UserListView(ListView):
-    """A page of users."""
-
-    users: list[UserView]
-
-
-class TokenSummary(View):
-    """The token in the caller's hand; `scopes` are what it opens."""
-
-    token_id: UUID
-    name: str
-    prefix: str
-    scopes: list[str]
-    expires_at: datetime | None
-
-
-class MeView(View):
-    """Who the caller is."""
-
-    user: UserView
-    token: TokenSummary
-
-
-class TokenView(View):
-    """A token; its text is never shown again."""
-
-    token_id: UUID
-    user_id: UUID
-    name: str
-    prefix: str
-    scopes: list[str] | None
-    is_active: bool
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: datetime | None
-    revoked_at: datetime | None
-    rotated_from: UUID | None
-    successor_id: UUID | None
-
-
-class TokenListView(ListView):
-    """A page of tokens."""
-
-    tokens: list[TokenView]
-
-
-class NewTokenView(View):
-    """A token just made: the only time that its text is shown."""
-
-    token_id: UUID
-    token: str
-    name: str
-    created_at: datetime
-    expires_at: datetime | None
 
 
 class JobView(View):

@@ -12,7 +12,7 @@ from reactorcide.cli.progress import Progress
 from reactorcide.cli.settings import Settings
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.objects import ObjectStore, ObjectStoreError
-from reactorcide.eventstore.proof import bundle, copies
+from reactorcide.eventstore.proof import bundle, bundle_walk, copies
 from reactorcide.eventstore.proof.bundle import BundleBroken
 from reactorcide.eventstore.proof.copies import Directory, NoCheckpoints
 from reactorcide.eventstore.proof.findings import Finding
@@ -73,7 +73,7 @@ def verify_bundle(path: str, settings: Settings, held: Held) -> dict[str, Any]:
         kept = directories(held.directories)
         keys = public_keys(held.public_keys) or (_own_key(settings, log),)
         found = tuple(copy for one in kept for copy in one.copies)
-        seen = bundle.verify_bundle(Path(path), Trust(keys, found))
+        seen = bundle_walk.verify_bundle(Path(path), Trust(keys, found))
     except BundleBroken as error:
         raise Stop(exits.UNEQUAL, f"the bundle {path} is broken: {error}") from None
     except OSError as error:

@@ -10,11 +10,10 @@ is; writers wait for the last few milliseconds of a transaction.
 """
 
 import asyncio
-import gzip
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -22,7 +21,7 @@ from typing import Final
 import asyncpg
 
 from reactorcide.eventstore import store
-from reactorcide.eventstore.archived import NotAsSealed, Sealed, line_of
+from reactorcide.eventstore.archived import Sealed
 from reactorcide.eventstore.database import Connection, Database, database_errors
 from reactorcide.eventstore.domain.archive import ARCHIVE, ArchiveState
 from reactorcide.eventstore.domain.events import StreamsArchived
@@ -36,21 +35,18 @@ from reactorcide.projections import (
     archives,
     audit_events,
     endings,
-    jobs,
     rebuild,
     sealed_log,
     shared_store,
 )
-from reactorcide.projections.archives import ArchivedObject, ArchivedStream
+from reactorcide.projections.archive_draft import Draft
+from reactorcide.projections.archives import ArchivedObject
 from reactorcide.projections.projection import REGISTRY
 from reactorcide.projections.replay import Progress
 from reactorcide.projections.table import Tabled
 
 _READ: Final = 50
 """Streams read at a time: one may hold some megabytes."""
-_BLOCK_BYTES: Final = 64 * 1024
-OBJECT_BYTES: Final = 4 * 1024 * 1024
-OBJECT_STREAMS: Final = 1000
 _PATIENCE_SECONDS: Final = 60.0
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '100ms'"
 _BUSY: Final = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
@@ -88,62 +84,6 @@ class Archived:
     bytes: int = 0
     left: int = 0
     """Streams that went on while they were being moved: they are where they were."""
-
-
-@dataclass(slots=True)
-class _Draft:
-    """An object on its way."""
-
-    content: bytearray = field(default_factory=bytearray)
-    streams: list[ArchivedStream] = field(default_factory=list)
-    _lines: bytearray = field(default_factory=bytearray)
-    _open: list[Sequence[RecordedEvent]] = field(default_factory=list)
-    ends: list[datetime] = field(default_factory=list)
-    """When the latest event of each stream was recorded."""
-    salted: list[int] = field(default_factory=list)
-    """The positions of the events that are not redacted."""
-
-    def add(self, events: Sequence[RecordedEvent], seals: Mapping[int, Sealed]) -> None:
-        """Add a whole stream. Raises NotAsSealed."""
-        lines = _lines(events, seals)
-        self.salted += [one.position for one in events if seals[one.position].has_salt]
-        self._open.append(events)
-        self.ends.append(max(one.recorded_at for one in events))
-        self._lines += b"".join(lines)
-        if len(self._lines) >= _BLOCK_BYTES:
-            self.end_block()
-
-    def end_block(self) -> None:
-        """End the gzip member, if there is anything in it."""
-        if not self._open:
-            return
-        start = len(self.content)
-        self.content += gzip.compress(self._lines, mtime=0)
-        end = len(self.content)
-        self.streams += [_placed(events, start, end) for events in self._open]
-        self._open.clear()
-        self._lines.clear()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it is large enough."""
-        count = len(self.streams) + len(self._open)
-        return count >= OBJECT_STREAMS or len(self.content) + len(self._lines) >= OBJECT_BYTES
-
-
-def _placed(events: Sequence[RecordedEvent], start: int, end: int) -> ArchivedStream:
-    """Return a whole stream that lies between two bytes."""
-    first, last = events[0], events[-1]
-    return ArchivedStream(
-        stream_id=first.stream_id,
-        events=len(events),
-        first_position=first.position,
-        last_position=last.position,
-        block_start=start,
-        block_end=end,
-        stream_type=first.stream_type,
-        ended_as=jobs.ended_as(events),
-    )
 
 
 async def count(database: Database, before: datetime) -> Archived:
@@ -210,12 +150,12 @@ class _Run:
         await self._clear()
         settled = await self._connection.fetchval(_SETTLED)
         self._total, _ = await endings.count(self._connection, self._before, settled)
-        draft = _Draft()
+        draft = Draft()
         async for events, seals in self._streams(settled):
             draft.add(events, seals)
             if draft.is_full:
                 await self._put(draft)
-                draft = _Draft()
+                draft = Draft()
         await self._put(draft)
 
     async def _clear(self) -> None:
@@ -236,7 +176,7 @@ class _Run:
                 for stream_id in part:
                     yield streams[stream_id], seals
 
-    async def _put(self, draft: _Draft) -> None:
+    async def _put(self, draft: Draft) -> None:
         """Write an object, and let it take the place of what it holds."""
         draft.end_block()
         if not draft.streams:
@@ -278,14 +218,6 @@ class _Run:
                 await asyncio.sleep(random.uniform(0.05, 0.2))  # noqa: S311  jitter is no secret
             else:
                 return True
-
-
-def _lines(events: Sequence[RecordedEvent], seals: Mapping[int, Sealed]) -> list[bytes]:
-    """Return the lines of a stream. Raises NotAsSealed."""
-    for event in events:
-        if event.position not in seals:
-            raise NotAsSealed(event.position)
-    return [line_of(event, seals[event.position]) for event in events]
 
 
 async def _replace(connection: Connection, made: ArchivedObject) -> None:

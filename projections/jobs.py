@@ -4,7 +4,7 @@ A row is the fold of the job's stream: the rules' state, and when things happene
 written inside the append's statement (see `job_rows`), with `now()`, which is the `recorded_at`
 of the same events; so a row equals what `fold` makes of the stream. Jobs of status `deleted`
 are kept for those that depend on them and are invisible to every reader. Pages of them are read
-by `job_lists`.
+by `job_lists`, what falls due by `due_jobs`.
 
 No rule lives here: what may happen is said by `reactorcide.eventstore.domain.job`.
 """
@@ -393,56 +393,12 @@ def _decoded(first: Encoded) -> JobSubmitted:
     return submitted
 
 
-async def due(connection: Reader, limit: int) -> list[Job]:
-    """Return waiting jobs that nothing holds back any more."""
-    return [job_of(row) for row in await connection.fetch(SQL["due"], limit)]
-
-
-async def blocked(connection: Reader, limit: int) -> list[tuple[Job, UUID, str]]:
-    """Return waiting jobs that wait in vain: with a dependency, and the status it ended in."""
-    found = await connection.fetch(SQL["blocked"], limit)
-    return [(job_of(row), row["dependency"], row["dependency_status"]) for row in found]
-
-
-async def held_without_lease(connection: Reader, limit: int) -> list[Job]:
-    """Return claimed and running jobs whose lease is over, by the database's clock."""
-    return [job_of(row) for row in await connection.fetch(SQL["held_without_lease"], limit)]
-
-
 async def active_with_key(
     connection: Reader, user_id: UUID, queue_name: str, unique_key: str
 ) -> Job | None:
     """Return the job of this owner, queue and key that has not ended, if there is one."""
     row = await connection.fetchrow(SQL["active_with_key"], user_id, queue_name, unique_key)
     return None if row is None else job_of(row)
-
-
-class Due(NamedTuple):
-    """When the next job's run_at or retry_at comes, if any waits for one; by the database's clock.
-
-    Not in the future: it came after the time that was asked for.
-    """
-
-    at: datetime | None
-    asked_at: datetime
-    has_waiting: bool
-    """There are jobs that are submitted and not queued, whatever they wait for."""
-
-    @property
-    def in_seconds(self) -> float | None:
-        """How long that was from the question on; negative when it had come by then."""
-        return None if self.at is None else (self.at - self.asked_at).total_seconds()
-
-
-async def next_due(connection: Reader, since: datetime | None = None) -> Due:
-    """Return what falls due next after `since`, by default after now.
-
-    Who looks for jobs and then asks this gives the `asked_at` of the time before: what falls due
-    between the look and the question is in neither otherwise.
-    """
-    row = await connection.fetchrow(SQL["next_due"], since)
-    assert row is not None  # noqa: S101  it selects from nothing
-    return Due(*row)
 
 
 def ended_as(recorded: Iterable[RecordedEvent]) -> Status | None:

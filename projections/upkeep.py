@@ -32,7 +32,7 @@ from reactorcide.eventstore.domain.job import (
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import AppendDoor, Change, decided
 from reactorcide.eventstore.record import SYSTEM, Append, Appended, Context
-from reactorcide.projections import idempotency, jobs, queues
+from reactorcide.projections import due_jobs, idempotency, queues
 from reactorcide.projections.causes import Cause, ends_of
 from reactorcide.projections.jobs import Job
 
@@ -138,7 +138,7 @@ async def add_up(read: Reader) -> int:
 
 
 async def _due(read: Reader) -> _Noticed:
-    found = await jobs.due(read, _BATCH)
+    found = await due_jobs.due(read, _BATCH)
     now = await _now(read) if found else None
     ends = await ends_of(read, (one for job in found for one in job.submitted.depends_on))
     return [
@@ -153,7 +153,7 @@ async def _due(read: Reader) -> _Noticed:
 
 
 async def _blocked(read: Reader) -> _Noticed:
-    found = await jobs.blocked(read, _BATCH)
+    found = await due_jobs.blocked(read, _BATCH)
     ends = await ends_of(read, (dependency for _, dependency, _ in found))
     return [
         (
@@ -166,7 +166,7 @@ async def _blocked(read: Reader) -> _Noticed:
 
 
 async def _lost(read: Reader) -> _Noticed:
-    found = await jobs.held_without_lease(read, _BATCH)
+    found = await due_jobs.held_without_lease(read, _BATCH)
     now = await _now(read) if found else None
     return [
         (job, ExpireLease(job.state.attempt, now, job.started_at, random.uniform(-1, 1)), SYSTEM)  # noqa: S311  no secret
@@ -264,7 +264,7 @@ class Upkeep:
     async def _pass(self) -> float:
         """Make one pass, ring for what it made; return how many seconds the next may wait."""
         with database_errors():
-            due = await jobs.next_due(self._pool, self._due_since)
+            due = await due_jobs.next_due(self._pool, self._due_since)
         kept = await upkeep(self._pool, self._write, self._effort, has_waiting=due.has_waiting)
         self._due_since = due.asked_at  # what it told is done
         if kept.queued or kept.expired:

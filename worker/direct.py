@@ -54,7 +54,7 @@ from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.record import Context
 from reactorcide.eventstore.sealing import SealBroken, Sealer
-from reactorcide.projections import job_rows, jobs, workers
+from reactorcide.projections import due_jobs, job_rows, workers
 from reactorcide.projections.object_upkeep import ObjectUpkeep
 from reactorcide.projections.upkeep import Upkeep
 from reactorcide.worker.artifact_records import ArtifactRecords
@@ -295,7 +295,7 @@ class DirectCoordinator:
     async def next_due_seconds(self) -> float | None:
         """Ask the table; what fell due since the last question is told once, as due."""
         with our_errors(), database_errors():
-            due = await jobs.next_due(self._doors.read, self._due_since)
+            due = await due_jobs.next_due(self._doors.read, self._due_since)
         self._due_since = due.asked_at
         return due.in_seconds
 

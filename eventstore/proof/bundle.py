@@ -1,4 +1,4 @@
-"""Events in a file, with all that proves them: verified with a public key alone.
+"""The format of bundles: events in a file, with all that proves them.
 
 A bundle is gzip over lines of JSON:
 
@@ -9,8 +9,9 @@ A bundle is gzip over lines of JSON:
     {"end": number of events}
 
 `event` and `data` are canonical JSON (RFC 8785): the leaf's hash is SHA-256(0x00 event) (RFC
-6962), and `payload_hash` in the event is SHA-256(salt data). Hashes are hex. Only what is between
-these lines is looked at, so a bundle of any length takes the same memory.
+6962), and `payload_hash` in the event is SHA-256(salt data). Hashes are hex. Lines are read one
+by one, so a bundle of any length takes the same memory. Whether it proves anything is not known
+here.
 """
 
 import gzip
@@ -19,84 +20,36 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from pydantic_core import from_json
 
 from reactorcide.eventstore.leaves import RawEvent
-from reactorcide.eventstore.merkle import HASH_BYTES
-from reactorcide.eventstore.proof.findings import Finding, Wrong, first
-from reactorcide.eventstore.proof.peaks import Peaks
-from reactorcide.eventstore.proof.redactions import NO_SALT, Redactions
-from reactorcide.eventstore.proof.streams import Streams
-from reactorcide.eventstore.proof.trust import Trust
-from reactorcide.eventstore.signed_note import NoteBroken
 
 Holds: TypeAlias = Literal["log", "stream", "range"]
 
 NAME: Final = "reactorcide log"
 FORMAT: Final = 1
 _LONGEST_LINE: Final = 64 * 1024 * 1024
-_LEAF: Final = b"\x00"
 _EVENT: Final = b',"event":'
 _DATA: Final = b'},"data":'
 _HEAD: Final = re.compile(rb'\{"leaf":(\d+),"salt":"([0-9a-f]{32})","hash":"([0-9a-f]{64})"')
-_NOTED: Final = 500
 
 
 class BundleBroken(Exception):  # noqa: N818  named by what is so, like the rejections
     """It is no bundle, not a whole one, or of another format."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedBundle:
-    """What became of a bundle that was verified."""
-
-    log: str
-    holds: Holds
-    """All events of a log, of a stream (and of redactions in it), or some stretch."""
-    events: int
-    position: int
-    """Of the last event."""
-    checkpoints: int
-    """Signatures that hold."""
-    finding: Finding | None
-
-
 def read_header(path: Path) -> dict[str, Any]:
     """Return the first line of a bundle. Raises BundleBroken and OSError."""
-    for number, line in _lines(path):
-        return _header(number, line)
+    for number, line in lines_of(path):
+        return header_of(number, line)
     raise BundleBroken("it is empty")
 
 
-def verify_bundle(path: Path, trust: Trust) -> VerifiedBundle:
-    """Verify a bundle, up to the first thing that is wrong. Raises BundleBroken and OSError."""
-    lines = _lines(path)
-    header = _header(*next(lines, (1, b"")))
-    with _Walk(trust, header["holds"]) as walk:
-        for number, line in lines:
-            try:
-                is_over = walk.take(line)
-            except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-                msg = f"line {number}: {error}"
-                raise BundleBroken(msg) from None
-            if is_over:
-                break
-        else:
-            if not walk.has_ended:
-                raise BundleBroken("its end is missing")
-        finding = walk.end()
-    return VerifiedBundle(
-        header["log"], header["holds"], walk.events, walk.position, walk.checkpoints, finding
-    )
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines with their numbers, from 1. Raises BundleBroken and OSError."""
     try:
         with gzip.open(path, "rb") as file:
             number = 0
@@ -108,7 +61,8 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise BundleBroken(msg) from None
 
 
-def _header(number: int, line: bytes) -> dict[str, Any]:
+def header_of(number: int, line: bytes) -> dict[str, Any]:
+    """Return what the first line says. Raises BundleBroken."""
     header: dict[str, Any] = {}
     with suppress(ValueError, TypeError):
         header = dict(json.loads(line))
@@ -119,165 +73,33 @@ def _header(number: int, line: bytes) -> dict[str, Any]:
     return {**header, "log": str(header.get("log"))}
 
 
-class _Walk:
-    """Takes line after line; see the module's docstring."""
+class BundledLeaf(NamedTuple):
+    """A line about an event, taken apart: nothing of it is verified."""
 
-    def __init__(self, trust: Trust, holds: Holds) -> None:
-        self._trust = trust
-        self._holds = holds
-        self._peaks = Peaks()
-        self._streams = Streams()
-        self._redactions = Redactions()
-        self._noted: list[RawEvent] = []
-        self._has_skipped = False
-        self._signed = 0
-        self._unsigned_from: int | None = None
-        self._found: Finding | None = None
-        self.events = 0
-        self.position = 0
-        self.checkpoints = 0
-        self.has_ended = False
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let go of what was noted."""
-        self._streams.__exit__(kind, error, trace)
-
-    def take(self, line: bytes) -> bool:
-        """Take a line; say whether something is wrong, so that the walk is over."""
-        if self.has_ended:
-            raise ValueError("there is more behind its end")
-        if line.startswith(b'{"leaf":'):
-            self._found = self._event(line)
-            return self._found is not None
-        found = json.loads(line)
-        match found:
-            case {"skipped": nodes}:
-                self._has_skipped = True
-                for height, node in nodes:
-                    self._peaks.push(int(height), _hash(node))
-            case {"checkpoint": str(note)}:
-                self._found = self._checkpoint(note)
-            case {"end": int(number)}:
-                if number != self.events:
-                    msg = f"it should have {number} events and has {self.events}"
-                    raise ValueError(msg)
-                self.has_ended = True
-            case _:
-                raise ValueError("it is no line of a bundle")
-        return self._found is not None
-
-    def end(self) -> Finding | None:
-        """Return the first thing that is wrong with all that was taken."""
-        found = self._found
-        if found is None and self._signed < self._peaks.size:
-            detail = "no signed checkpoint covers the events from here on"
-            begin = self._unsigned_from or self.position
-            found = Finding(Wrong.BAD_SIGNATURE, begin, detail, until=self.position)
-        if found is None and self._holds == "log" and self._has_skipped:
-            found = Finding(Wrong.DELETED, 0, "it says that it holds the whole log, and does not")
-        if found is None and self._holds == "log":
-            found = self._cut()
-        return first(found, self._redactions.settle(), self._lawful())
-
-    def _cut(self) -> Finding | None:
-        """Say that a copy of a checkpoint was signed for more events than there are."""
-        for copy in self._trust.copies:
-            try:
-                head = self._trust.head(copy.note)
-            except NoteBroken:
-                continue
-            if head.tree_size > self._peaks.size:
-                detail = f"a checkpoint in {copy.place} was signed for {head.tree_size} events"
-                return Finding(Wrong.TAIL_CUT, self.position + 1, detail)
-        return None
-
-    def _note(self) -> None:
-        self._streams.note(self._noted)
-        self._noted.clear()
-
-    def _lawful(self) -> Finding | None:
-        """Follow the streams where they are here from their first event on."""
-        self._note()
-        return None if self._holds == "range" and self._has_skipped else self._streams.settle()
-
-    def _event(self, line: bytes) -> Finding | None:
-        head, _, rest = line.partition(_EVENT)
-        entry, _, data = rest.partition(_DATA)
-        entry, data = entry + b"}", data.rstrip()[:-1]
-        says = _HEAD.fullmatch(head)
-        if says is None:
-            raise ValueError("it has no leaf, salt and hash")
-        envelope = from_json(entry)
-        event, salt = _as_row(envelope, data), bytes.fromhex(says[2].decode())
-        finding = self._placed(int(says[1]), event)
-        if finding is not None:
-            return finding
-        leaf = sha256(_LEAF + entry).digest()
-        if leaf.hex().encode() != says[3]:
-            return _wrong(event, Wrong.EDITED, "it is not what was sealed")
-        if sha256(salt + data).hexdigest() != envelope["payload_hash"]:
-            if salt != NO_SALT:
-                detail = "its data, or their salt, are not what was sealed"
-                return _wrong(event, Wrong.EDITED, detail)
-            self._redactions.saw(event, data)
-        self._keep(event, leaf)
-        return None
-
-    def _placed(self, leaf: int, event: RawEvent) -> Finding | None:
-        """Say what is wrong with the place of an event."""
-        position = int(event.position)
-        if leaf > self._peaks.size:
-            detail = f"{leaf - self._peaks.size} events that belong before it are gone"
-            return _wrong(event, Wrong.DELETED, detail)
-        if leaf < self._peaks.size or position <= self.position:
-            return _wrong(event, Wrong.INSERTED, "it was not sealed with its neighbours")
-        return None
-
-    def _keep(self, event: RawEvent, leaf: bytes) -> None:
-        self._peaks.push(0, leaf)
-        self.position = int(event.position)
-        if self._unsigned_from is None:
-            self._unsigned_from = self.position
-        self.events += 1
-        self._noted.append(event)
-        if len(self._noted) >= _NOTED:
-            self._note()
-        if event.stream_type == b"redaction":
-            self._redactions.note(event)
-
-    def _checkpoint(self, note: str) -> Finding | None:
-        begin = self._unsigned_from or self.position
-        try:
-            head = self._trust.head(note)
-        except NoteBroken as error:
-            return Finding(
-                Wrong.BAD_SIGNATURE, begin, f"a checkpoint is {error}", until=self.position
-            )
-        if head.tree_size != self._peaks.size or not self._peaks.size:
-            detail = f"a checkpoint for {head.tree_size} events follows {self._peaks.size}"
-            return Finding(Wrong.TAIL_CUT, self.position + 1, detail)
-        if head.root != self._peaks.root():
-            detail = f"the events are not those of the checkpoint for {head.tree_size} events"
-            return Finding(Wrong.REHASHED, begin, detail, until=self.position)
-        self.checkpoints += 1
-        self._signed, self._unsigned_from = self._peaks.size, None
-        return None
+    number: int
+    salt: bytes
+    hash: str
+    """In hex."""
+    entry: bytes
+    """The event's canonical JSON, of which the hash is."""
+    data: bytes
+    envelope: dict[str, Any]
+    """The same event, parsed."""
+    event: RawEvent
 
 
-def _hash(text: str) -> bytes:
-    node = bytes.fromhex(text)
-    if len(node) != HASH_BYTES:
-        raise ValueError("a hash has 32 bytes")
-    return node
+def leaf_of(line: bytes) -> BundledLeaf:
+    """Take a line about an event apart. Raises ValueError, KeyError, TypeError, AttributeError."""
+    head, _, rest = line.partition(_EVENT)
+    entry, _, data = rest.partition(_DATA)
+    entry, data = entry + b"}", data.rstrip()[:-1]
+    says = _HEAD.fullmatch(head)
+    if says is None:
+        raise ValueError("it has no leaf, salt and hash")
+    number, salt, leaf_hash = (text.decode() for text in says.groups())
+    envelope = from_json(entry)
+    event = _as_row(envelope, data)
+    return BundledLeaf(int(number), bytes.fromhex(salt), leaf_hash, entry, data, envelope, event)
 
 
 def _as_row(envelope: dict[str, Any], data: bytes) -> RawEvent:
@@ -300,10 +122,4 @@ def _as_row(envelope: dict[str, Any], data: bytes) -> RawEvent:
         user_agent=b"",
         version=b"%d" % envelope["version"],
         data=data.replace(b"\\", rb"\\"),
-    )
-
-
-def _wrong(event: RawEvent, kind: Wrong, detail: str) -> Finding:
-    return Finding(
-        kind, int(event.position), detail, event.stream_type.decode(), event.stream_id.decode()
     )

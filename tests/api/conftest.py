@@ -15,6 +15,7 @@ from reactorcide.api.app import create_app
 from reactorcide.api.services import Services, open_services
 from reactorcide.api.settings import ApiSettings
 from reactorcide.eventstore.record import SYSTEM
+from reactorcide.projections import audit_exports
 from reactorcide.tests.api.calling import KINDS, Caller, calling
 from reactorcide.tests.api.serving import serving
 
@@ -138,3 +139,10 @@ async def caller(request: pytest.FixtureRequest, place: Place) -> AsyncIterator[
     """A client of each kind."""
     async with calling(request.param, place.url, place.token) as made:
         yield made
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a page have few events, or few bytes."""
+    monkeypatch.setattr(audit_exports, "EVENTS_EACH", 3)
+    monkeypatch.setattr(audit_exports, "BYTES_EACH", 400)

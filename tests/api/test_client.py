@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from reactorcide.api import views
+from reactorcide.api import account_views, views
 from reactorcide.api.client import (
     Conflict,
     Event,
@@ -223,7 +223,7 @@ def test_the_models_know_every_field_of_the_api() -> None:
     assert views.JobView.model_fields.keys() <= Job.model_fields.keys()
     assert views.EventView.model_fields.keys() == Event.model_fields.keys()
     assert requests.JobRequest.model_fields.keys() == JobRequest.__annotations__.keys()
-    assert views.MeView.model_fields.keys() == Me.model_fields.keys()
+    assert account_views.MeView.model_fields.keys() == Me.model_fields.keys()
 
 
 def test_a_newer_servers_words_do_no_harm() -> None:

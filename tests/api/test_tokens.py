@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
+from reactorcide.api.account_views import NewTokenView, TokenListView, TokenView
 from reactorcide.api.services import Services, open_services
 from reactorcide.api.settings import ApiSettings
-from reactorcide.api.views import NewTokenView, TokenListView, TokenView
 from reactorcide.tests.api.conftest import Client, client_of, token_for
 from reactorcide.tests.api.test_errors import problem
 

@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
+from reactorcide.api.account_views import MeView, UserListView, UserView
 from reactorcide.api.services import Services
-from reactorcide.api.views import MeView, UserListView, UserView
 from reactorcide.tests.api.conftest import Client, client_of, token_for
 from reactorcide.tests.api.test_errors import problem
 

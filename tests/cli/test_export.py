@@ -22,9 +22,9 @@ from reactorcide.eventstore.signed_note import Signer, signing_key
 from reactorcide.projections import sealed_log
 from reactorcide.tests.api.conftest import token_for
 from reactorcide.tests.api.cut_line import cut_line
+from reactorcide.tests.api.exporting import MANY
 from reactorcide.tests.api.serving import serving
 from reactorcide.tests.api.test_export_formats import LOG, audited
-from reactorcide.tests.api.test_exports import MANY
 from reactorcide.tests.cli.program import Program
 from reactorcide.tests.conftest import Connection
 

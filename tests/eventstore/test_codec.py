@@ -34,11 +34,10 @@ from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import SYSTEM, Append, RecordedEvent
 from reactorcide.eventstore.store import append, read_stream
 from reactorcide.tests.conftest import Connection
+from reactorcide.tests.eventstore.domain.job_strategies import job_histories, json_values
 from reactorcide.tests.eventstore.domain.samples import OWNER
 from reactorcide.tests.eventstore.domain.strategies import (
     History,
-    job_histories,
-    json_values,
     projection_histories,
     token_histories,
     user_histories,

@@ -21,8 +21,8 @@ from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import SYSTEM, Append, StreamType
 from reactorcide.eventstore.store import Rows, append
 from reactorcide.projections import job_rows, tokens, users, workers
+from reactorcide.tests.eventstore.domain.job_strategies import job_histories
 from reactorcide.tests.eventstore.domain.strategies import (
-    job_histories,
     token_histories,
     user_histories,
     worker_histories,

@@ -21,7 +21,7 @@ from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.record import SYSTEM
 from reactorcide.eventstore.store import InlineRows
-from reactorcide.projections import archives, audit_events, jobs, tokens, users, workers
+from reactorcide.projections import archives, audit_events, due_jobs, tokens, users, workers
 from reactorcide.projections.archive_check import Checked, check
 from reactorcide.projections.archiving import archive, count
 from reactorcide.projections.audit_events import AuditFilter
@@ -32,8 +32,8 @@ from reactorcide.projections.subscription import Subscription
 from reactorcide.projections.upkeep import Kept, upkeep
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.domain.samples import DENIED, LOG_READ, WORKER_REGISTERED
+from reactorcide.tests.projections.archiving_at_work import assert_equal, follow, nothing, soon
 from reactorcide.tests.projections.journal import Journal, now, row_of
-from reactorcide.tests.projections.test_archiving import assert_equal, follow, nothing, soon
 from reactorcide.tests.projections.test_redacting import FACT, LEFT
 
 LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
@@ -142,7 +142,7 @@ async def test_a_job_that_came_too_late_finds_how_the_archived_one_ended(
         await journal.submit(waits=True, depends_on=(completed, failed)): "failed",
         await journal.submit(run_at=soon_enough, depends_on=(unknown,)): "archived",
     }
-    while (await jobs.next_due(connection)).at is not None:
+    while (await due_jobs.next_due(connection)).at is not None:
         pass  # the database's clock goes on
     assert await upkeep(connection, journal.door) == Kept(queued=2, cancelled=2, expired=0)
     for job_id in goes:

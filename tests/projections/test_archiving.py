@@ -1,113 +1,54 @@
 """Archive: a stream is in the log or in an object, whole, provable, whatever happens on the way."""
 
 import asyncio
-import gzip
-import json
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from random import Random
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import pytest
 
-from reactorcide.eventstore import merkle, redactions, store
+from reactorcide.eventstore import store
 from reactorcide.eventstore.archived import NotAsSealed
-from reactorcide.eventstore.database import Connection as AnyConnection
 from reactorcide.eventstore.database import Database
-from reactorcide.eventstore.domain.job import CancelJob, DeleteJob, Failed
+from reactorcide.eventstore.domain.job import DeleteJob
 from reactorcide.eventstore.ids import new_id
-from reactorcide.eventstore.leaves import leaf_entry, payload_hash
-from reactorcide.eventstore.merkle import leaf_hash
 from reactorcide.eventstore.objects import ObjectStore
-from reactorcide.eventstore.record import RecordedEvent
-from reactorcide.projections import archives, audit_events, refilling, sealed_log
-from reactorcide.projections.archive_check import ArchiveBroken, Checked, check
+from reactorcide.projections import archives, audit_events, refilling
 from reactorcide.projections.archiving import Archived, OtherStore, archive, count
 from reactorcide.projections.projection import REGISTRY
 from reactorcide.projections.rebuild import RebuildUnderWay, rebuild
-from reactorcide.projections.redacting import redact_rows
-from reactorcide.projections.subscription import advance
-from reactorcide.projections.verify import verify
 from reactorcide.tests.conftest import Connection
+from reactorcide.tests.projections.archiving_at_work import (
+    LATER,
+    assert_equal,
+    follow,
+    in_log,
+    nothing,
+    some_jobs,
+    soon,
+)
 from reactorcide.tests.projections.journal import Journal
 from reactorcide.tests.projections.test_audit_events import BEGAN, RECORD, SECOND
-from reactorcide.tests.projections.test_redacting import FACT, LEFT
 from reactorcide.tests.support.sealing import seal_all
 
-LATER: Final = timedelta(hours=1)
 _PROGRAM: Final = """
 import asyncio, sys
 from datetime import datetime
 sys.path[:] = {path!r}
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.objects import ObjectStore
-from reactorcide.projections import archiving
-archiving.OBJECT_STREAMS = 3
+from reactorcide.projections import archive_draft, archiving
+archive_draft.OBJECT_STREAMS = 3
 def told(done, total):
     print(done, flush=True)
 before = datetime.fromisoformat({before!r})
 asyncio.run(archiving.archive(Database({uri!r}), ObjectStore({url!r}), before, told))
 print("done", flush=True)
 """
-
-
-def nothing(_done: int, _total: int) -> None:
-    """Tell nobody how far it is."""
-
-
-def soon() -> datetime:
-    """Return a time before which all has ended."""
-    return datetime.now(UTC) + LATER
-
-
-async def follow(connection: AnyConnection) -> None:
-    """Seal the log up to now, and bring the audit trail there."""
-    await seal_all(connection)
-    await connection.execute(
-        "INSERT INTO checkpoints (name, position) VALUES ('audit_events', 0) ON CONFLICT DO NOTHING"
-    )
-    while (await advance(connection, audit_events.SUBSCRIPTION)).is_behind:
-        pass
-
-
-async def some_jobs(connection: Connection, number: int = 4) -> dict[UUID, list[RecordedEvent]]:
-    """Record jobs that ended, in every way, and one that waits; return those that ended."""
-    journal = Journal(connection)
-    ended = []
-    for nth in range(number):
-        job_id = await journal.submit(
-            name=f"job {nth}", labels={"é": "\U0001f600"}, args=[1.5, nth]
-        )
-        match nth % 4:
-            case 0:
-                await journal.finish(job_id)
-            case 1:
-                await journal.finish(job_id, Failed(1, "no"))
-            case 2:
-                await journal.tell(job_id, CancelJob())
-            case _:
-                await journal.finish(job_id)
-                await journal.tell(job_id, DeleteJob())
-        ended.append(job_id)
-    await journal.submit(name="waits")
-    return await store.read_streams(connection, ended)
-
-
-async def assert_equal(database: Database) -> None:
-    """Fail unless all tables are what the log makes."""
-    for projection in REGISTRY:
-        assert (await verify(database, projection, nothing)).differences == (), projection.name
-    assert (await refilling.verify(database, audit_events.SUBSCRIPTION)).differences == ()
-
-
-async def in_log(connection: Connection) -> set[UUID]:
-    """Return the jobs of which anything is in the log."""
-    sql = "SELECT DISTINCT stream_id FROM events WHERE stream_type = 'job'"
-    return {row[0] for row in await connection.fetch(sql)}
 
 
 async def test_what_has_ended_moves_and_can_be_read(
@@ -130,73 +71,6 @@ async def test_what_has_ended_moves_and_can_be_read(
     await follow(connection)
     assert await archive(database, objects, soon(), nothing) == Archived()
     assert await archives.read_stream(connection, objects, new_id()) == []
-
-
-async def test_an_object_proves_what_it_holds(
-    connection: Connection, database: Database, objects: ObjectStore
-) -> None:
-    """Payload, leaf and inclusion under a signed checkpoint; the log has the object's digest."""
-    await some_jobs(connection)
-    await follow(connection)
-    (signed,) = await sealed_log.newest(connection)
-    await archive(database, objects, soon(), nothing)
-    row = await connection.fetchrow("SELECT data::text FROM events WHERE type = 'streams.archived'")
-    assert row is not None
-    fact = json.loads(row[0])
-    content = await objects.read(fact["object_key"])
-    assert sha256(content).hexdigest() == fact["sha256"]
-    lines = gzip.decompress(content).splitlines()
-    assert len(lines) == fact["events"]
-    for line in lines:
-        told: Mapping[str, Any] = json.loads(line)
-        payload = payload_hash(bytes.fromhex(told["salt"]), json.dumps(told["data"]))
-        assert payload.hex() == told["payload_hash"]
-        leaf = leaf_hash(leaf_entry(told, payload))
-        proof = await sealed_log.inclusion(connection, told["leaf_index"], signed.tree_size)
-        size, root = signed.tree_size, signed.root
-        assert merkle.is_included(told["leaf_index"], size, leaf, proof, root)
-
-
-async def test_what_is_done_to_an_object_is_found(
-    connection: Connection, database: Database, objects: ObjectStore
-) -> None:
-    """Gone, another, or told otherwise by the tables; a redacted event is no harm."""
-    ended = await some_jobs(connection)
-    first = next(iter(ended.values()))[0]
-    await follow(connection)
-    async with connection.transaction():
-        await connection.execute(FACT, first.stream_id, first.type)
-        assert await redactions.erase(connection, first.position, LEFT)
-        await redact_rows(connection, "job", first.stream_id)
-    await follow(connection)
-    done = await archive(database, objects, soon(), nothing)
-    assert await check(database, objects, nothing) == Checked(1, done.events)
-    (key,) = await objects.keys("archive")
-    whole = await objects.read(key)
-    other = gzip.compress(gzip.decompress(whole).replace(b'"exit_code":1', b'"exit_code":2'))
-    for content in (whole[:-1], other, b""):
-        await objects.put(key, _one(content))
-        with pytest.raises(ArchiveBroken, match="SHA-256"):
-            await check(database, objects, nothing)
-    await objects.put(key, _one(whole))
-    for sql in (
-        "UPDATE archived_streams SET events = events + 1",
-        "UPDATE sealed_tiles SET leaf_hashes = payload_hashes",
-        "DELETE FROM archived_objects",
-    ):
-        await connection.execute(sql)
-        with pytest.raises(ArchiveBroken):
-            await check(database, objects, nothing)
-        if "streams" in sql:
-            await connection.execute("UPDATE archived_streams SET events = events - 1")
-            await check(database, objects, nothing)
-    await objects.delete_all(key)
-    with pytest.raises(ArchiveBroken, match="no object"):
-        await check(database, objects, nothing)
-
-
-async def _one(content: bytes) -> AsyncIterator[bytes]:
-    yield content
 
 
 async def test_what_somebody_may_still_need_stays(

@@ -10,11 +10,11 @@ import pytest
 
 from reactorcide.eventstore.database import Connection, Database
 from reactorcide.eventstore.domain.job import DeleteJob, Failed, Status, TimedOut
-from reactorcide.projections import jobs
-from reactorcide.projections.jobs import SQL
+from reactorcide.projections import due_jobs, jobs
 from reactorcide.tests.projections.journal import OWNER, Journal, now
 from reactorcide.tests.projections.many_jobs import explained, fill, is_of_jobs, rows_read
 
+SQL: Final = {**jobs.SQL, **due_jobs.SQL}
 OTHER: Final = UUID("018f0000-0000-7000-8000-000000000002")
 
 
@@ -55,10 +55,10 @@ async def test_a_retry_is_not_claimable_before_its_time(connection: Connection) 
     assert job is not None
     assert job.state.status is Status.QUEUED
     assert await jobs.claimable(connection, ["default"], "{}", 5) == []
-    assert (await jobs.next_due(connection)).at == job.state.available_at
+    assert (await due_jobs.next_due(connection)).at == job.state.available_at
     sooner = now() + timedelta(seconds=300)
     await journal.submit(run_at=sooner)
-    assert (await jobs.next_due(connection)).at == sooner
+    assert (await due_jobs.next_due(connection)).at == sooner
 
 
 async def test_a_unique_key_names_the_job_that_has_not_ended(connection: Connection) -> None:

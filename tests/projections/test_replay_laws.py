@@ -28,9 +28,9 @@ from reactorcide.projections.replay import Folding
 from reactorcide.projections.subscription import advance
 from reactorcide.projections.verify import verify
 from reactorcide.tests.conftest import Connection
+from reactorcide.tests.eventstore.domain.job_strategies import job_histories
 from reactorcide.tests.eventstore.domain.laws import JobHistory
 from reactorcide.tests.eventstore.domain.samples import DEPENDENCY, NOW
-from reactorcide.tests.eventstore.domain.strategies import job_histories
 from reactorcide.tests.projections.histories import batches, record_batch, some_streams
 
 ON_TABLES: Final = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -21,7 +21,7 @@ from reactorcide.eventstore.domain.job import (
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import TransactionDoor
 from reactorcide.eventstore.store import read_stream
-from reactorcide.projections import job_rows, jobs
+from reactorcide.projections import due_jobs, job_rows
 from reactorcide.projections.upkeep import Effort, Kept, Upkeep, upkeep
 from reactorcide.tests.projections.journal import Journal, now, row_of
 
@@ -47,7 +47,7 @@ async def test_a_job_is_queued_when_its_time_has_come(connection: Connection) ->
     journal = Journal(connection)
     job_id = await journal.submit(run_at=now() + timedelta(seconds=0.2))
     assert (await row_of(connection, job_id))["status"] == "submitted"
-    while (await jobs.next_due(connection)).at is not None:
+    while (await due_jobs.next_due(connection)).at is not None:
         pass  # the database's clock goes on
     assert await _keep(journal) == Kept(1, 0, 0)
     assert (await row_of(connection, job_id))["status"] == "queued"

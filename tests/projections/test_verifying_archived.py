@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.objects import ObjectStore
-from reactorcide.eventstore.proof.bundle import verify_bundle
+from reactorcide.eventstore.proof.bundle_walk import verify_bundle
 from reactorcide.eventstore.proof.findings import Wrong
 from reactorcide.eventstore.proof.trust import Trust
 from reactorcide.eventstore.signed_note import Signer
@@ -13,7 +13,7 @@ from reactorcide.projections.archiving import archive
 from reactorcide.projections.bundling import Selection, write_bundle
 from reactorcide.projections.log_walk import verify_log
 from reactorcide.tests.conftest import Connection
-from reactorcide.tests.projections.test_archiving import follow, nothing, some_jobs, soon
+from reactorcide.tests.projections.archiving_at_work import follow, nothing, some_jobs, soon
 from reactorcide.tests.support.sealing import KEY
 
 

@@ -13,8 +13,10 @@ from reactorcide.tests.worker.engines import leave, podman_settings
 from reactorcide.tests.worker.handler_bench import HANDLERS, Bench, bench_of, caught_lines
 from reactorcide.tests.worker.handlers_at_work import CALLED, GO
 from reactorcide.tests.worker.jobs_at_work import AtWork, Desk, desk_of, settings_for, working
+from reactorcide.tests.worker.sources_at_work import git
 from reactorcide.tests.worker.walls_at_work import Holders, close_runners
 from reactorcide.worker.process_runner import ProcessRunner
+from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.workspace import Workspace, make_workspace
 
 # How long an example takes is no claim: where a machine is loaded it would fail now and then.
@@ -35,6 +37,12 @@ async def desk(database: Database) -> AsyncIterator[Desk]:
     """Submits jobs, asks for stops, looks at what became of them."""
     async with desk_of(database) as opened:
         yield opened
+
+
+@pytest.fixture(name="settings")
+def storing(tmp_path: Path, store_url: str) -> WorkerSettings:
+    """A worker that keeps artifacts in the test's store."""
+    return settings_for(tmp_path, object_store_url=store_url)
 
 
 @pytest.fixture
@@ -66,6 +74,32 @@ async def runners_end() -> AsyncIterator[None]:
 def workspace(tmp_path: Path) -> Workspace:
     """A fresh workspace."""
     return make_workspace(tmp_path / "workspaces")
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Path:
+    """A directory that the worker may copy from."""
+    folder = tmp_path / "roots"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def repository(roots: Path) -> Path:
+    """Two commits on main, the first one tagged; another one on a branch."""
+    folder = roots / "repository"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    for name, after in (("first", ("tag", "v1")), ("second", ("branch", "side"))):
+        (folder / "file").write_text(name)
+        git(folder, "add", "file")
+        git(folder, "commit", "--quiet", "--message", name)
+        git(folder, *after)
+    git(folder, "checkout", "--quiet", "side")
+    (folder / "file").write_text("aside")
+    git(folder, "commit", "--quiet", "--all", "--message", "aside")
+    git(folder, "checkout", "--quiet", "main")
+    return folder
 
 
 @pytest.fixture

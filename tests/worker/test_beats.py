@@ -216,7 +216,7 @@ async def test_leaving_ends_the_thread(coordinator: DirectCoordinator) -> None:
         await told.next()
         assert len(beating_threads()) == 1
         leaving = monotonic()
-    assert monotonic() - leaving < 4
+    assert monotonic() - leaving < 30
     assert not beating_threads()
     beats.beat_now()
 

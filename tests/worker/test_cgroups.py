@@ -12,20 +12,25 @@ from typing import Final
 import pytest
 
 from reactorcide.eventstore.ids import new_id
+from reactorcide.tests.worker.commands_at_work import Heard, command, eventually, run
 from reactorcide.tests.worker.jobs_at_work import lives
-from reactorcide.tests.worker.test_process_runner import Heard, command, eventually, run
 from reactorcide.tests.worker.test_supervisor import PUT_ASIDE, pid_in, supervisor_of, worker_of
 from reactorcide.worker import spawning
 from reactorcide.worker.halt import Halt, HaltReason
 from reactorcide.worker.process_runner import ProcessRunner
-from reactorcide.worker.supervisor import cgroups
-from reactorcide.worker.supervisor.cgroups import Group, Groups, NoGroup
+from reactorcide.worker.supervisor.cgroups import Groups
+from reactorcide.worker.supervisor.group import Group, NoGroup
+from reactorcide.worker.supervisor.group_places import (
+    divisible_place,
+    place_for_groups,
+    places_in,
+)
 from reactorcide.worker.supervisor.supervision import SUPERVISORS
 
-PLACE: Final = cgroups.divisible_place()
+PLACE: Final = divisible_place()
 divisible = pytest.mark.skipif(PLACE is None, reason="no writable cgroup v2 of this process")
 births = pytest.mark.skipif(
-    cgroups.place_for_groups() is None,
+    place_for_groups() is None,
     reason="no writable cgroup v2 of this process, or no posix_spawnattr_setcgroup_np (glibc 2.39)",
 )
 
@@ -56,14 +61,14 @@ def test_a_group_is_found_where_a_mount_shows_it(
         )
     )
     membership = f"2:memory:/elsewhere\n0::{group}\n"
-    assert cgroups.places_in(mounts, membership) == ([] if place is None else [place])
+    assert places_in(mounts, membership) == ([] if place is None else [place])
 
 
 def test_without_the_second_version_there_is_no_group() -> None:
     """Neither mounted nor a member."""
     mounted = MOUNT.format(root="/", point="/sys/fs/cgroup", kind="cgroup2")
-    assert cgroups.places_in(mounted, "1:name=systemd:/\n") == []
-    assert cgroups.places_in("", "0::/\n") == []
+    assert places_in(mounted, "1:name=systemd:/\n") == []
+    assert places_in("", "0::/\n") == []
 
 
 def test_where_groups_cannot_be_had_there_are_none(tmp_path: Path) -> None:
@@ -81,8 +86,9 @@ def place() -> Iterator[Path]:
     path = Path(str(PLACE)) / f"tests-{new_id()}"
     path.mkdir()
     yield path
-    Group(str(path)).kill()
-    cgroups._remove(str(path))  # noqa: SLF001
+    group = Group(str(path))
+    group.kill()
+    group.remove()
 
 
 @pytest.fixture

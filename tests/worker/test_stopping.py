@@ -59,7 +59,7 @@ async def test_a_second_signal_does_not_wait(
         await desk.prints(job_id, b"ready")
         at_work.stop.set()
         at_work.worker.release()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await at_work.task
         assert (await desk.names(job_id))[-1] == "released"
 

@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
+from reactorcide.tests.worker.commands_at_work import Heard, children_of, command, eventually
 from reactorcide.tests.worker.jobs_at_work import lives
-from reactorcide.tests.worker.test_process_runner import Heard, children_of, command, eventually
 from reactorcide.worker.halt import Halt, HaltReason
 from reactorcide.worker.process_runner import ProcessRunner
 from reactorcide.worker.runner import CommandLost, Exit
@@ -66,7 +66,7 @@ def worker_of(text: str, folder: Path, seconds: float = 600) -> Iterator["subpro
 async def pid_in(folder: Path) -> int:
     """Wait for the pid that a command writes down."""
     file = folder / "pid"
-    await eventually(lambda: file.exists() and file.read_text().endswith("\n"), 15)
+    await eventually(lambda: file.exists() and file.read_text().endswith("\n"))
     return int(file.read_text())
 
 
@@ -88,7 +88,7 @@ async def test_a_killed_workers_command_dies(
             os.killpg(worker.pid, signal.SIGKILL)
         else:
             worker.kill()
-        await eventually(lambda: not lives(pid) and not lives(supervisor), 5)
+        await eventually(lambda: not lives(pid) and not lives(supervisor))
 
 
 @pytest.mark.parametrize("text", PUT_ASIDE.values(), ids=list(PUT_ASIDE))
@@ -99,7 +99,7 @@ async def test_a_stopped_workers_command_dies_before_its_lease_ends(
     with worker_of(text, tmp_path, seconds=2) as worker:
         pid = await pid_in(tmp_path)
         worker.send_signal(signal.SIGSTOP)
-        await eventually(lambda: not lives(pid), 5)
+        await eventually(lambda: not lives(pid))
 
 
 async def test_a_supervisor_hears_no_signal_that_the_worker_may_be_sent(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ async def test_a_killed_supervisors_command_ends_and_the_next_one_runs(
     (supervisor,) = SUPERVISORS
     os.kill(supervisor, signal.SIGKILL)
     with pytest.raises(CommandLost, match="supervisor"):
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 30)
     assert not lives(pid)
     assert heard.stdout == b"said\n"
     ended = await runner.run(command("exit 3", tmp_path), heard, Halt())
@@ -145,7 +145,7 @@ async def test_a_supervisor_that_hangs_is_killed_with_its_commands(
     os.kill(supervisor, signal.SIGSTOP)
     halt.ask(HaltReason.CANCEL, 0)
     with pytest.raises(CommandLost):
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 30)
     assert not lives(pid)
 
 
@@ -164,17 +164,15 @@ async def test_a_command_that_is_held_on_to_goes_on_and_a_lost_one_does_not(
 ) -> None:
     """Each by its own attempt; who asks for neither ends with its time."""
     words = {name: command(f"echo $$ > {name}; exec sleep 300", tmp_path) for name in "abc"}
-    halts = {name: Halt(boot_seconds() + 1.5) for name in words}
+    halts = {name: Halt(boot_seconds() + 3) for name in words}
     tasks = {
         name: asyncio.create_task(runner.run(words[name], Heard(), halts[name])) for name in words
     }
     await eventually(lambda: all((tmp_path / name).exists() for name in words))
     marks = {name: " ".join(words[name].mark) for name in words}
     runner.hold(boot_seconds() + 600, [marks["a"]], [marks["b"]])
-    began = time.monotonic()
-    assert (await asyncio.wait_for(tasks["b"], 1)).was_halted
-    assert (await asyncio.wait_for(tasks["c"], 5)).was_halted
-    assert time.monotonic() - began < 3
+    assert (await asyncio.wait_for(tasks["b"], 30)).was_halted
+    assert (await asyncio.wait_for(tasks["c"], 30)).was_halted
     assert [halts[name].reason for name in "abc"] == [None, HaltReason.LOST, HaltReason.LOST]
     assert not tasks["a"].done()
     halts["a"].ask(HaltReason.CANCEL, 0)
@@ -198,7 +196,7 @@ async def test_a_tree_that_ignores_term_is_killed(
     pid = await pid_in(tmp_path)
     began = time.monotonic()
     halt.ask(reason, grace_seconds)
-    assert await asyncio.wait_for(running, 5) == Exit(137, was_halted=True)
+    assert await asyncio.wait_for(running, 30) == Exit(137, was_halted=True)
     assert time.monotonic() - began >= grace_seconds
     assert not lives(pid)
 
@@ -251,7 +249,7 @@ async def test_a_tree_that_forks_all_the_time_ends(runner: ProcessRunner, tmp_pa
     running = asyncio.create_task(runner.run(command(text, tmp_path), Heard(), halt))
     await pid_in(tmp_path)
     halt.ask(HaltReason.CANCEL, 0)
-    assert (await asyncio.wait_for(running, 10)).was_halted
+    assert (await asyncio.wait_for(running, 30)).was_halted
     (supervisor,) = SUPERVISORS
     await eventually(lambda: not children_of(supervisor))
 

@@ -11,8 +11,10 @@ import socket
 import time
 from typing import Final
 
-from reactorcide.worker.supervisor import cgroups, kinship
+from reactorcide.worker.supervisor import kinship
+from reactorcide.worker.supervisor.cgroups import Groups
 from reactorcide.worker.supervisor.clock import boot_seconds
+from reactorcide.worker.supervisor.group_places import place_for_groups
 from reactorcide.worker.supervisor.messages import Ended, Halt, Hold, NotStarted, Start
 from reactorcide.worker.supervisor.trees import Trees
 from reactorcide.worker.supervisor.wire import Hangup, Received, Wire, close_all
@@ -27,7 +29,7 @@ class _Supervisor:
     def __init__(self, wire: Wire, wakeup: int) -> None:
         self._wire = wire
         self._wakeup = wakeup
-        self._trees = Trees(cgroups.Groups(cgroups.place_for_groups()))
+        self._trees = Trees(Groups(place_for_groups()))
         self._selector = selectors.DefaultSelector()
         self._wanted = selectors.EVENT_READ
         self._selector.register(wire.fileno(), self._wanted)

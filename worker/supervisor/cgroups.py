@@ -8,89 +8,21 @@ each command. No controller is used and no limit is set. Where groups cannot be 
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
-from reactorcide.worker import spawning
+from reactorcide.worker.supervisor.group import GONE, Group, NoGroup, read
+from reactorcide.worker.supervisor.group_places import place_for_groups
 
 _PREFIX: Final = "reactorcide-"
 _OURS: Final = re.compile(rf"{_PREFIX}[0-9]+")
-_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
-_GONE: Final = frozenset((errno.ENOENT, errno.ENODEV))
-_BYTES: Final = 65_536
 _DEATH_SECONDS: Final = 1.0
 """What a killed group may take to be empty before its removal is left to the next one."""
 
 _AGAIN_SECONDS: Final = 0.01
-
-
-class NoGroup:
-    """Knows of nobody."""
-
-    @contextmanager
-    def opened(self) -> Iterator[int | None]:
-        """Lend the descriptor that a program can be born by. Raises OSError."""
-        yield None
-
-    def pids(self) -> set[int]:
-        """Return who is in it, or in a group within it."""
-        return set()
-
-    def kill(self) -> None:
-        """Send KILL to all at once, also to whoever is being born meanwhile."""
-
-    def is_empty(self) -> bool:
-        """Return whether nobody alive is left in it, nor in a group within it."""
-        return True
-
-    def remove(self) -> None:
-        """Remove it if it is empty, with all groups within it; may be repeated."""
-
-
-class Group(NoGroup):
-    """The group at a path."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    @contextmanager
-    def opened(self) -> Iterator[int | None]:
-        """See NoGroup."""
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
-    def pids(self) -> set[int]:
-        """See NoGroup; those that this process's namespace has no pid for are left out."""
-        found: set[int] = set()
-        for folder, _, _ in os.walk(self._path):
-            with contextlib.suppress(OSError):
-                found.update(map(int, _read(f"{folder}/cgroup.procs").split()))
-        return found - {0}
-
-    def kill(self) -> None:
-        """See NoGroup."""
-        with contextlib.suppress(OSError):
-            _write(f"{self._path}/cgroup.kill", b"1")
-
-    def is_empty(self) -> bool:
-        """See NoGroup: dead ones that nobody asked about yet do not count."""
-        try:
-            return "populated 0" in _read(f"{self._path}/cgroup.events")
-        except OSError as error:
-            return error.errno in _GONE
-
-    def remove(self) -> None:
-        """See NoGroup."""
-        _remove(self._path)
 
 
 class Groups:
@@ -129,70 +61,10 @@ class Groups:
         return True
 
 
-def place_for_groups() -> str | None:
-    """Return the directory of this process's group; None: no program can be born within it."""
-    if not spawning.KNOWS_GROUPS:
-        return None
-    return divisible_place()
-
-
-def divisible_place() -> str | None:
-    """Return the directory of this process's group, if other groups may be made in it."""
-    try:
-        places = places_in(_read("/proc/self/mountinfo"), _read("/proc/self/cgroup"))
-    except OSError:
-        return None
-    return next(filter(_is_divisible, places), None)
-
-
-def places_in(mounts: str, membership: str) -> list[str]:
-    """Return where a process's group of the v2 hierarchy is seen.
-
-    From its mountinfo (proc_pid_mountinfo(5)) and its `cgroup` file (cgroups(7)). Only a mount
-    that shows the group counts: one may show another part of the hierarchy.
-    """
-    group = next((line[3:] for line in membership.splitlines() if line.startswith("0::")), None)
-    found = []
-    for line in mounts.splitlines() if group is not None else ():
-        what, _, kind = line.partition(" - ")
-        if kind.split(" ")[0] != "cgroup2":
-            continue
-        root, point = map(_unescaped, what.split(" ")[3:5])
-        within = _within(root.rstrip("/"), str(group))
-        if within is not None:
-            found.append(f"{point.rstrip('/')}{within}".rstrip("/") or "/")
-    return found
-
-
 def bury(supervisor: int) -> bool:
     """Kill and remove what a dead supervisor's groups hold; return whether nothing is left."""
     place = place_for_groups()
     return place is None or _is_buried(f"{place}/{_PREFIX}{supervisor}")
-
-
-def _within(root: str, group: str) -> str | None:
-    """Return the way from a mount's root to a group, `/` in front; None: it is not below."""
-    if group != root and not group.startswith(f"{root}/"):
-        return None
-    way = group[len(root) :]
-    return None if "/../" in f"{way}/" else way
-
-
-def _unescaped(word: str) -> str:
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 8)), word)
-
-
-def _is_divisible(place: str) -> bool:
-    """Return whether groups may be made there, and be entered by whoever is there already.
-
-    Within a threaded group nothing but threads may be.
-    """
-    if not all(os.access(path, os.W_OK) for path in (place, f"{place}/cgroup.procs")):
-        return False
-    try:
-        return _read(f"{place}/cgroup.type") == "domain\n"
-    except FileNotFoundError:  # the root of all has no type
-        return True
 
 
 def _made_home(place: str) -> tuple[str, int]:
@@ -206,7 +78,7 @@ def _made_home(place: str) -> tuple[str, int]:
         os.stat(f"{path}/cgroup.kill")  # noqa: PTH116  since Linux 5.14
         return path, _locked(path)
     except OSError:
-        _remove(path)
+        Group(path).remove()
         raise
 
 
@@ -226,7 +98,7 @@ def _is_held(path: str) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        return error.errno not in _GONE
+        return error.errno not in GONE
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
@@ -252,7 +124,7 @@ def _lives(pid: int) -> bool:
     if pid == os.getpid():
         return False
     try:
-        return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] not in "ZX"
+        return read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
 
@@ -268,36 +140,3 @@ def _is_buried(path: str) -> bool:
     if group.is_empty():
         group.remove()
     return not os.path.isdir(path)  # noqa: PTH112  as above
-
-
-def _remove(path: str) -> None:
-    """Remove a group and those within it, as far as they are empty."""
-    try:
-        os.rmdir(path)  # noqa: PTH106  as above
-    except OSError as error:
-        if error.errno in _GONE:
-            return
-        with contextlib.suppress(OSError):
-            with os.scandir(path) as entries:
-                for within in [entry.path for entry in entries if entry.is_dir()]:
-                    _remove(within)
-            os.rmdir(path)  # noqa: PTH106  as above
-
-
-def _read(path: str) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        text = b""
-        while more := os.read(descriptor, _BYTES):
-            text += more
-    finally:
-        os.close(descriptor)
-    return os.fsdecode(text)
-
-
-def _write(path: str, text: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text)
-    finally:
-        os.close(descriptor)

@@ -13,8 +13,9 @@ from typing import Final
 
 from reactorcide.worker.spawning import start
 from reactorcide.worker.supervisor import kinship
-from reactorcide.worker.supervisor.cgroups import Groups, NoGroup
+from reactorcide.worker.supervisor.cgroups import Groups
 from reactorcide.worker.supervisor.clock import boot_seconds
+from reactorcide.worker.supervisor.group import NoGroup
 from reactorcide.worker.supervisor.messages import Ended, Hold, Start
 
 _DEATH_SECONDS: Final = 5.0

@@ -23,8 +23,9 @@ from reactorcide.eventstore.domain.job import (
 )
 from reactorcide.eventstore.handle import Change, decided
 from reactorcide.eventstore.record import SYSTEM, Append
+from reactorcide.tests.eventstore.domain.job_strategies import job_histories, requests
 from reactorcide.tests.eventstore.domain.samples import NOW, OWNER, WORKER_ID
-from reactorcide.tests.eventstore.domain.strategies import job_histories, requests, take
+from reactorcide.tests.eventstore.domain.strategies import take
 from reactorcide.tests.support.effort import examples
 
 REPEATS: Final = Repeats(alike, likewise)

@@ -8,11 +8,11 @@ from typing import Any
 
 from hypothesis import given, settings
 
+from reactorcide.tests.eventstore.domain.job_strategies import job_histories
 from reactorcide.tests.eventstore.domain.laws import JOB_LAWS, LAWS, JobHistory
 from reactorcide.tests.eventstore.domain.strategies import (
     History,
     access_histories,
-    job_histories,
     projection_histories,
     token_histories,
     user_histories,

@@ -43,7 +43,7 @@ from reactorcide.eventstore.domain.job import (
     evolve,
 )
 from reactorcide.tests.eventstore.domain import laws
-from reactorcide.tests.eventstore.domain.strategies import job_histories
+from reactorcide.tests.eventstore.domain.job_strategies import job_histories
 
 Decide = Callable[[JobState, JobCommand], tuple[JobEvent, ...]]
 Evolve = Callable[[JobState, JobEvent], JobState]

@@ -1,153 +1,41 @@
 """Ways to tamper with a sealed log, each with what must be found: seeded, and without end.
 
-A tampering changes a copy and says which positions the first wrong one is among, and what kinds
-it may be told as. The tampering hand can write everywhere but has no key; what it can't reach is
-a copy of the checkpoints, which `trust` carries where that is what gives it away.
+Those of the events alone are `event_tamperings`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
-from typing import Final, TypeAlias
+from typing import Final
 from uuid import UUID
 
 from reactorcide.eventstore.leaves import RawEvent
 from reactorcide.eventstore.merkle import TILE_WIDTH
 from reactorcide.eventstore.proof.findings import Wrong
-from reactorcide.eventstore.proof.trust import Trust
+from reactorcide.tests.eventstore.proof.event_tamperings import (
+    delete_some,
+    edit_a_character,
+    edit_a_column,
+    insert_one,
+    swap_data,
+    swap_two,
+)
 from reactorcide.tests.eventstore.proof.logs import STRANGER, TRUST, Log, resigned, seal
-
-
-@dataclass(frozen=True, slots=True)
-class Tampered:
-    """A log that somebody changed, and what a verifier must say of it."""
-
-    log: Log
-    first: int
-    """The position that must be named; the lowest, where it can't be known exactly."""
-    last: int
-    """The same, or the highest that may be named."""
-    kinds: frozenset[Wrong]
-    trust: Trust = TRUST
-
-
-Tampering: TypeAlias = Callable[[Log, Random], Tampered]
-
-_VALUES: Final = {
-    "actor_id": str(UUID(int=7)).encode(),
-    "actor_type": b"worker",
-    "causation_id": str(UUID(int=8)).encode(),
-    "correlation_id": str(UUID(int=9)).encode(),
-    "event_id": str(UUID(int=10)).encode(),
-    "ip": b"198.51.100.9",
-    "recorded_at": b'"2020-02-02T02:02:02.020202"',
-    "request_id": b"another",
-    "schema_version": b"2",
-    "stream_id": str(UUID(int=11)).encode(),
-    "stream_type": b"schedule",
-    "token_id": str(UUID(int=12)).encode(),
-    "type": b"job.forgotten",
-    "user_agent": b"somebody else",
-    "version": b"99",
-    "data": b'{"attempt": 77}',
-}
-
-
-def _sealed(log: Log) -> int:
-    return sum(tile.width for tile in log.tiles)
-
-
-def _at(log: Log, index: int) -> int:
-    return int(log.events[index].position)
-
-
-def _exactly(log: Log, position: int, *kinds: Wrong, trust: Trust = TRUST) -> Tampered:
-    return Tampered(log, position, position, frozenset(kinds), trust)
-
-
-def edit_a_column(log: Log, chance: Random) -> Tampered:
-    """Put another value into one column of one event; NULL where the column may be."""
-    index = chance.randrange(_sealed(log))
-    column = chance.choice(sorted(_VALUES))
-    value = _VALUES[column]
-    if getattr(log.events[index], column) == value:
-        value = b'{"attempt": 78}' if column == "data" else rb"\N"
-    position = _at(log, index)
-    log.events[index] = log.events[index]._replace(**{column: value})
-    return _exactly(log, position, Wrong.EDITED)
-
-
-def edit_a_character(log: Log, chance: Random) -> Tampered:
-    """Change one digit somewhere in the data of an event."""
-    while True:
-        index = chance.randrange(_sealed(log))
-        data = log.events[index].data
-        digits = [at for at, byte in enumerate(data) if chr(byte).isdigit()]
-        if digits:
-            break
-    at = chance.choice(digits)
-    other = b"%d" % ((data[at] - 48 + chance.randrange(1, 9)) % 10)
-    changed = data[:at] + other + data[at + 1 :]
-    log.events[index] = log.events[index]._replace(data=changed)
-    return _exactly(log, _at(log, index), Wrong.EDITED)
-
-
-def delete_some(log: Log, chance: Random) -> Tampered:
-    """Delete an event, or a few that follow each other, before the last sealed one."""
-    index = chance.randrange(_sealed(log) - 1)
-    number = min(chance.choice((1, 1, 2, 5)), _sealed(log) - 1 - index)
-    position = _at(log, index)
-    del log.events[index : index + number]
-    return _exactly(log, position, Wrong.DELETED)
-
-
-def swap_two(log: Log, chance: Random) -> Tampered:
-    """Let two events change places."""
-    one, other = sorted(chance.sample(range(_sealed(log)), 2))
-    first, second = log.events[one], log.events[other]
-    log.events[one] = second._replace(position=first.position)
-    log.events[other] = first._replace(position=second.position)
-    return _exactly(log, int(first.position), Wrong.SWAPPED)
-
-
-def swap_data(log: Log, chance: Random) -> Tampered:
-    """Let two events change their data."""
-    while True:
-        one, other = sorted(chance.sample(range(_sealed(log)), 2))
-        first, second = log.events[one], log.events[other]
-        if first.data != second.data:
-            break
-    log.events[one] = first._replace(data=second.data)
-    log.events[other] = second._replace(data=first.data)
-    return _exactly(log, int(first.position), Wrong.EDITED)
-
-
-def insert_one(log: Log, chance: Random) -> Tampered:
-    """Insert an event where a position was never used, or once more where it was."""
-    positions = [int(event.position) for event in log.events[: _sealed(log)]]
-    index = chance.randrange(_sealed(log))
-    gaps = [at for at in range(1, len(positions)) if positions[at] > positions[at - 1] + 1]
-    if gaps and chance.random() < 0.8:
-        at = chance.choice(gaps)
-        position = positions[at] - 1
-    else:
-        at, position = index + 1, positions[index]
-    new = log.events[index]._replace(
-        position=b"%d" % position, event_id=str(UUID(int=chance.getrandbits(128))).encode()
-    )
-    log.events.insert(at, new)
-    # A position that is there twice: either of the two may come first.
-    if position in positions:
-        log.events[at - 1 : at + 1] = chance.sample(log.events[at - 1 : at + 1], 2)
-    return _exactly(log, position, Wrong.INSERTED, Wrong.EDITED)
+from reactorcide.tests.eventstore.proof.tampered import (
+    Tampered,
+    Tampering,
+    exactly,
+    position_at,
+    sealed,
+)
 
 
 def cut_the_tail(log: Log, chance: Random) -> Tampered:
     """Delete all events from one on, and leave what was sealed."""
-    index = chance.randrange(_sealed(log))
-    position = _at(log, index)
+    index = chance.randrange(sealed(log))
+    position = position_at(log, index)
     del log.events[index:]
-    return _exactly(log, position, Wrong.TAIL_CUT)
+    return exactly(log, position, Wrong.TAIL_CUT)
 
 
 def cut_the_tail_and_what_was_sealed(log: Log, chance: Random) -> Tampered:
@@ -158,7 +46,7 @@ def cut_the_tail_and_what_was_sealed(log: Log, chance: Random) -> Tampered:
     )
     back = replace(log, events=log.events[:size], tiles=earlier.tiles)
     back = replace(_salted(back, log, size), tree_tiles=earlier.tree_tiles)
-    return _exactly(back, _at(log, size - 1) + 1, Wrong.TAIL_CUT)
+    return exactly(back, position_at(log, size - 1) + 1, Wrong.TAIL_CUT)
 
 
 def go_back_in_everything(log: Log, chance: Random) -> Tampered:
@@ -196,7 +84,7 @@ def _salted(back: Log, log: Log, size: int) -> Log:
 def _rewritten(log: Log, chance: Random) -> list[RawEvent]:
     """Return the events, one of them edited or deleted."""
     events = [*log.events]
-    index = chance.randrange(_sealed(log) - 1)
+    index = chance.randrange(sealed(log) - 1)
     match chance.randrange(3):
         case 0:
             events[index] = events[index]._replace(actor_id=str(UUID(int=13)).encode())
@@ -222,7 +110,7 @@ def rehash_the_history(log: Log, chance: Random) -> Tampered:
 
 def rehash_since(log: Log, chance: Random) -> Tampered:
     """Change an event and compute anew what it touches, with the old salts."""
-    index = chance.randrange(_sealed(log))
+    index = chance.randrange(sealed(log))
     events = [*log.events]
     events[index] = events[index]._replace(request_id=b"forged")
     anew = seal(events, [one.tree_size for one in log.checkpoints], STRANGER)
@@ -231,8 +119,8 @@ def rehash_since(log: Log, chance: Random) -> Tampered:
     held = [0, *(one.tree_size for one in log.checkpoints if one.tree_size <= index)][-1]
     return Tampered(
         anew,
-        _at(log, held),
-        _at(log, index),
+        position_at(log, held),
+        position_at(log, index),
         frozenset({Wrong.REHASHED, Wrong.BAD_SIGNATURE}),
         replace(TRUST, copies=log.copies) if chance.random() < 0.5 else TRUST,
     )
@@ -240,7 +128,7 @@ def rehash_since(log: Log, chance: Random) -> Tampered:
 
 def sign_with_another_key(log: Log, _chance: Random) -> Tampered:
     """Sign all checkpoints anew."""
-    return _exactly(resigned(log, STRANGER), _at(log, 0), Wrong.BAD_SIGNATURE)
+    return exactly(resigned(log, STRANGER), position_at(log, 0), Wrong.BAD_SIGNATURE)
 
 
 def change_a_sealed_hash(log: Log, chance: Random) -> Tampered:
@@ -256,7 +144,7 @@ def change_a_sealed_hash(log: Log, chance: Random) -> Tampered:
         case _:
             changed = tile._replace(leaf_hashes=_flipped(tile.leaf_hashes, nth * 32, chance))
     log.tiles[number] = changed
-    return _exactly(log, tile.positions[nth], Wrong.EDITED, Wrong.BAD_TILE)
+    return exactly(log, tile.positions[nth], Wrong.EDITED, Wrong.BAD_TILE)
 
 
 def change_a_tree_tile(log: Log, chance: Random) -> Tampered:
@@ -266,7 +154,7 @@ def change_a_tree_tile(log: Log, chance: Random) -> Tampered:
     at = chance.randrange(len(hashes))
     log.tree_tiles[tile] = _flipped(hashes, at, chance)
     position = log.tiles[tile.tile * TILE_WIDTH + at // 32].first_position
-    return _exactly(log, position, Wrong.BAD_TILE)
+    return exactly(log, position, Wrong.BAD_TILE)
 
 
 def forget_a_tile(log: Log, chance: Random) -> Tampered:
@@ -281,13 +169,13 @@ def forget_a_tile(log: Log, chance: Random) -> Tampered:
 
 def zero_a_salt(log: Log, chance: Random) -> Tampered:
     """Pretend that an event was redacted; nothing in the log says so."""
-    index = chance.randrange(_sealed(log))
+    index = chance.randrange(sealed(log))
     tile = log.tiles[index // TILE_WIDTH]
     at = index % TILE_WIDTH * 16
     salts = tile.salts[:at] + bytes(16) + tile.salts[at + 16 :]
     log.tiles[index // TILE_WIDTH] = tile._replace(salts=salts)
     log.events[index] = log.events[index]._replace(data=b"{}")
-    return _exactly(log, _at(log, index), Wrong.FORGED_REDACTION)
+    return exactly(log, position_at(log, index), Wrong.FORGED_REDACTION)
 
 
 def _flipped(content: bytes, at: int, chance: Random) -> bytes:
