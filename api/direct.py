@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import AsyncExitStack, nullcontext
 from functools import lru_cache
-from itertools import islice, repeat
+from itertools import islice
 from types import TracebackType
 from typing import Final, Self, Unpack
 from uuid import UUID
@@ -22,6 +22,7 @@ from reactorcide.api.jobs.forms import Filled, Forms
 from reactorcide.api.jobs.requests import JobRequest, Seal
 from reactorcide.api.jobs.submission import (
     Submission,
+    new_alike,
     new_units,
     submit_unless_active,
 )
@@ -30,6 +31,7 @@ from reactorcide.eventstore.database import Connection, Database, Pool, database
 from reactorcide.eventstore.domain.job import JobState
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists, TransactionDoor
+from reactorcide.eventstore.ids import ids_of
 from reactorcide.eventstore.record import Appended, Context
 from reactorcide.eventstore.sealing import Sealer
 from reactorcide.eventstore.store import InlineRows, Rows
@@ -102,10 +104,9 @@ class Submitter:
                 (job_id,) = await self._submit_carefully([request])
                 return job_id
             submitted = request.submitted(self._user_id, self._seal)
-            units = new_units([submitted], [False], self._context)
+            (job_id,) = await self._append(new_units([submitted], [False], self._context))
         else:
-            units = _filled_units(filled, self._context)
-        (job_id,) = await self._append(units)
+            (job_id,) = await self._append_alike(filled)
         return job_id
 
     async def submit_many(self, requests: Iterable[Asked]) -> list[UUID]:
@@ -134,12 +135,19 @@ class Submitter:
         """Submit them, all or none."""
         filled = self._forms.fill(chunk)
         if filled is not None:
-            return await self._append(_filled_units(filled, self._context))
+            return await self._append_alike(filled)
         requests = asked.many(chunk, first)
         if any(one.unique_key is not None or one.depends_on for one in requests):
             return await self._submit_carefully(requests, first)
         submitted = [one.submitted(self._user_id, self._seal) for one in requests]
         return await self._append(new_units(submitted, [False] * len(submitted), self._context))
+
+    async def _append_alike(self, filled: Filled) -> list[UUID]:
+        """Append new jobs as columns."""
+        append = new_alike(*filled, self._context)
+        await self._appender.append_to_new(append, job_rows.rows_to_new)
+        self._ring()
+        return ids_of(append.stream_ids)
 
     async def _append(self, units: Sequence[Unit[JobState]]) -> list[UUID]:
         for result in await self._appender.append(units):
@@ -266,12 +274,6 @@ rung AS (
 
 _TYPES: Final = {"jsonb": 3802, "uuid": 2950, "text": 25, "timestamptz": 1184, "int4": 23}
 """What a submit sends: PostgreSQL's numbers of its own types never change."""
-
-
-def _filled_units(filled: Sequence[Filled], context: Context) -> list[Unit[JobState]]:
-    submitted, texts = zip(*filled, strict=True)
-    waiting = repeat(False, len(submitted))  # noqa: FBT003  nothing holds them back
-    return new_units(submitted, waiting, context, texts)
 
 
 def _chunks(requests: Iterable[Asked], size: int) -> Generator[tuple[int, list[Asked]], None, None]:

@@ -3,6 +3,7 @@
 Never called inside a rule: commands carry their ids.
 """
 
+from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
@@ -23,3 +24,8 @@ def new_id() -> UUID:
 def new_ids(count: int) -> list[UUID]:
     """Return so many new UUIDv7s, ascending."""
     return [DriverUUID(uuid7().bytes) for _ in range(count)]
+
+
+def ids_of(texts: Iterable[str]) -> list[UUID]:
+    """Return ids from their text."""
+    return list(map(DriverUUID, texts))

@@ -34,6 +34,7 @@ import asyncpg
 from reactorcide.eventstore import append_sql
 from reactorcide.eventstore.append_columns import (
     columns_to_many,
+    columns_to_new,
     fresh_columns,
     guarded_columns,
     with_everything,
@@ -47,6 +48,7 @@ from reactorcide.eventstore.record import (
     AppendedToMany,
     AppendResult,
     AppendToMany,
+    AppendToNew,
     Conflict,
     RecordedEvent,
 )
@@ -71,11 +73,11 @@ class InlineRows:
 class FreshRows:
     """What a projection writes of new streams when all of them, or none, get into the log.
 
-    `sql` makes the fragment: it numbers its parameters from the number given, has the streams' ids
-    in `$1` (see `append_sql.array`), and need not look at `first`.
+    `sql` numbers its parameters from `append_sql.FIRST_OF_FRESH_ROWS`, has the streams' ids in `$1`
+    (see `append_sql.array`), and need not look at `first`.
     """
 
-    sql: Callable[[int], str]
+    sql: str
     arguments: tuple[Any, ...]
 
 
@@ -172,6 +174,19 @@ async def append_to_many(
     return AppendedToMany(frozenset(found[0] or ()), found[1])
 
 
+async def append_to_new(connection: Connection, append: AppendToNew, rows: FreshRows) -> datetime:
+    """Begin many streams, all or none; return when that was recorded.
+
+    One round trip, for callers outside of a transaction. A stream that is there already refuses
+    it (UniqueViolationError).
+    """
+    shape, arguments = columns_to_new(append)
+    sql = append_sql.fresh(shape, rows.sql, to_many=True)
+    (found,) = await connection.fetch(sql, *arguments, *rows.arguments)
+    recorded_at: datetime = found[0]
+    return recorded_at
+
+
 async def read_stream(
     connection: Reader, stream_id: UUID, after_version: int = 0, limit: int | None = None
 ) -> list[RecordedEvent]:
@@ -255,7 +270,7 @@ async def _plainly(
     """Insert all; a taken version raises UniqueViolationError."""
     if rows.fresh is not None and (columns := fresh_columns(appends)) is not None:
         shape, values = columns
-        sql = append_sql.fresh(shape, rows.fresh.sql(shape.first_of_rows))
+        sql = append_sql.fresh(shape, rows.fresh.sql)
         return _by_stream(await connection.fetch(sql, *values, *rows.fresh.arguments))
     context = appends[0].context
     if all(append.context is context for append in appends):

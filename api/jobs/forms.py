@@ -4,7 +4,7 @@ A program submits the same few jobs over and over, with other args. What is not 
 or not right, is left to `asked`, which says what is wrong.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -14,9 +14,10 @@ from reactorcide.api.errors import Problem
 from reactorcide.api.jobs import asked
 from reactorcide.api.jobs.asked import Asked, Refused
 from reactorcide.api.jobs.requests import ARGS_BYTES, JobRequest, Seal
+from reactorcide.api.jobs.submission import new_units
 from reactorcide.api.json_body import parse_object
-from reactorcide.eventstore.codec import written
-from reactorcide.eventstore.domain.events import JobSubmitted
+from reactorcide.eventstore.record import SYSTEM, Row
+from reactorcide.projections import job_rows
 
 _KEPT: Final = 200
 _KEPT_LETTERS: Final = 2000
@@ -27,10 +28,20 @@ _LOOKED_UP: Final = frozenset({"run_at", "unique_key", "depends_on"})
 
 
 class Filled(NamedTuple):
-    """A request as the log keeps it, and that as JSON."""
+    """Requests as columns; as long as each other."""
 
-    submitted: JobSubmitted
+    texts: list[str]
+    """Their facts, as the log keeps them."""
+    rows: list[Row]
+    """What each job's row holds, but for its id."""
+
+
+class Form(NamedTuple):
+    """A request without its args."""
+
     text: str
+    """The fact, but for the bracket behind it."""
+    row: Row
 
 
 class Forms:
@@ -39,31 +50,35 @@ class Forms:
     def __init__(self, user_id: UUID, seal: Seal) -> None:
         self._user_id = user_id
         self._seal = seal
-        self._known: dict[Key, Filled] = {}
+        self._known: dict[Key, Form] = {}
 
-    def fill(self, requests: Sequence[Asked]) -> list[Filled] | None:
+    def fill(self, requests: Iterable[Asked]) -> Filled | None:
         """Return the requests with their args; None when one of them is to be looked at itself.
 
         Nothing of what `requests` holds is kept or changed.
         """
-        forms, texts = [], []
+        filled, args = Filled([], []), []
+        last: Asked | None = None
+        text, row = "", ()
         try:
             for one in requests:
-                if isinstance(one, JobRequest) or (form := self._form_of(one)) is None:
-                    return None
-                forms.append(form)
-                texts.append(to_json(one.get("args")))
-            if max(map(len, texts)) > ARGS_BYTES:
-                return None
-            args = parse_object(b'{"args":[' + b",".join(texts) + b"]}")["args"]
+                if one is not last:
+                    if isinstance(one, JobRequest) or (form := self._form_of(one)) is None:
+                        return None
+                    text, row = form.text + "}", form.row
+                    if (given := one.get("args")) is not None:
+                        args.append(to_json(given))
+                        text = f'{form.text},"args":{args[-1].decode()}}}'
+                    last = one
+                filled.texts.append(text)
+                filled.rows.append(row)
+            if args:
+                _check(args)
         except (Problem, Refused, ValueError, RecursionError):
             return None
-        return [
-            form if given is None else _with_args(form, given, text)
-            for form, given, text in zip(forms, args, texts, strict=True)
-        ]
+        return filled
 
-    def _form_of(self, fields: Mapping[str, Any]) -> Filled | None:
+    def _form_of(self, fields: Mapping[str, Any]) -> Form | None:
         """Return the request without its args."""
         key = []
         for name, value in fields.items():
@@ -74,7 +89,7 @@ class Forms:
         known = self._known.get(tuple(key))
         return self._made(tuple(key), fields) if known is None else known
 
-    def _made(self, key: Key, fields: Mapping[str, Any]) -> Filled | None:
+    def _made(self, key: Key, fields: Mapping[str, Any]) -> Form | None:
         """Look at a request once for all that are like it. Raises Refused."""
         if any(name in _LOOKED_UP for name, _ in key):
             return None
@@ -82,14 +97,18 @@ class Forms:
         if request.handler is None:  # a command takes no args
             return None
         submitted = request.submitted(self._user_id, self._seal)
-        _, _, text = written(submitted)
-        form = Filled(submitted, text)
-        if len(text) <= _KEPT_LETTERS:
+        ((append, change),) = new_units([submitted], [False], SYSTEM)
+        (event,) = append.events
+        form = Form(event.data.removesuffix("}"), job_rows.new_row(change))
+        if len(form.text) <= _KEPT_LETTERS:
             if len(self._known) >= _KEPT:
                 self._known.clear()
             self._known[key] = form
         return form
 
 
-def _with_args(form: Filled, args: Any, text: bytes) -> Filled:  # noqa: ANN401  JSON of any kind
-    return Filled(form.submitted.with_args(args), f'{form.text[:-1]},"args":{text.decode()}}}')
+def _check(args: Sequence[bytes]) -> None:
+    """Raise ValueError or Problem when one of them can't be taken."""
+    if max(map(len, args)) > ARGS_BYTES:
+        raise ValueError
+    parse_object(b'{"args":[' + b",".join(args) + b"]}")
