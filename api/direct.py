@@ -31,7 +31,6 @@ from reactorcide.eventstore.database import Connection, Database, Pool, database
 from reactorcide.eventstore.domain.job import JobState
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists, TransactionDoor
-from reactorcide.eventstore.ids import ids_of
 from reactorcide.eventstore.record import Appended, Context
 from reactorcide.eventstore.sealing import Sealer
 from reactorcide.eventstore.store import InlineRows, Rows
@@ -147,7 +146,7 @@ class Submitter:
         append = new_alike(*filled, self._context)
         await self._appender.append_to_new(append, job_rows.rows_to_new)
         self._ring()
-        return ids_of(append.stream_ids)
+        return append.stream_ids
 
     async def _append(self, units: Sequence[Unit[JobState]]) -> list[UUID]:
         for result in await self._appender.append(units):

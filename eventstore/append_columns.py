@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from reactorcide.eventstore import append_sql
+from reactorcide.eventstore.ids import new_beginning
 from reactorcide.eventstore.record import Append, AppendToMany, AppendToNew, Context
 
 context_columns: Final = attrgetter(*append_sql.CONTEXT)
@@ -21,8 +22,11 @@ _EVENT_ID: Final = append_sql.EVERYTHING.index("event_id")
 
 
 def ids(values: Iterable[UUID]) -> str:
-    """Return an array of ids as `append_sql` takes it."""
-    return "{" + ",".join(map(str, values)) + "}"
+    """Return an array of ids as `append_sql` takes it: each of ID_LETTERS, and a comma or a brace.
+
+    Without hyphens: they are made, sent and read in half the time.
+    """
+    return "{" + ",".join([value.hex for value in values]) + "}"
 
 
 def with_everything(appends: Sequence[Append]) -> tuple[tuple[Any, ...], ...]:
@@ -89,15 +93,15 @@ def fresh_columns(appends: Sequence[Append]) -> tuple[append_sql.Fresh, list[Any
 
 
 def columns_to_new(append: AppendToNew) -> tuple[append_sql.Fresh, list[Any]]:
-    """Turn an append to new streams into the same."""
-    stream_type, kind, schema_version, context, stream_ids, event_ids, texts, _ = append
+    """Turn an append to new streams into the same; the events' ids are numbered."""
+    stream_type, kind, schema_version, context, stream_ids, texts, _ = append
     data, is_same = _one_or_all(texts)
     shape = append_sql.Fresh(kind, schema_version, frozenset() if is_same else _ONLY_DATA)
     return shape, [
-        "{" + ",".join(stream_ids) + "}",
+        ids(stream_ids),
         stream_type,
         *context_columns(context),
-        "{" + ",".join(event_ids) + "}",
+        new_beginning(),
         data,
     ]
 

@@ -21,6 +21,8 @@ from functools import cache
 from itertools import starmap
 from typing import Final, NamedTuple
 
+from reactorcide.eventstore.ids import NUMBERED_FROM
+
 _COLUMNS_PART: Final = (
     ("stream_id", "id"),
     ("version", "int"),
@@ -168,22 +170,29 @@ def fresh(shape: Fresh, rows: str, *, to_many: bool = False) -> str:
     """Return the statement that begins many streams; a stream that is there refuses it as a whole.
 
     `$1` are the streams' ids, `$2` is their type, then come the context's columns, the events' ids
-    and their data. `to_many`: one row tells when all of them were recorded.
+    and their data. `to_many`: of the ids only what they begin with, they are numbered (see
+    `ids.numbered`), and one row tells when all of them were recorded.
     """
     columns = [(name, number, _TYPES[name]) for number, name in enumerate(CONTEXT, 3)]
     columns.append(("data", _FRESH_ID + 1, "jsonb"))
-    arrays = [("stream_id", array(1, _ID)), ("event_id", array(_FRESH_ID, _ID))]
+    arrays = [("stream_id", array(1, _ID))]
+    arrays += [] if to_many else [("event_id", array(_FRESH_ID, _ID))]
     arrays += [(name, array(nth, kind)) for name, nth, kind in columns if name in shape.differing]
+    names = [name for name, _ in arrays]
+    event_id = "event_id"
+    if to_many:
+        names.append("nth")
+        event_id = f"(${_FRESH_ID}::text || to_hex(x'{NUMBERED_FROM}'::int + nth))::uuid"
     *context, data = (
         name if name in shape.differing else f"${number}::{kind}" for name, number, kind in columns
     )
     return (
         "WITH first AS (\n"
         + _INSERT_PART
-        + f"stream_id, 1, event_id, $2::text, '{_plain_name(shape.type)}', "
+        + f"stream_id, 1, {event_id}, $2::text, '{_plain_name(shape.type)}', "
         + f"{shape.schema_version:d}, {', '.join((data, *context))}"
         + f"\nFROM unnest({', '.join(parameter for _, parameter in arrays)})"
-        + f" AS i ({', '.join(name for name, _ in arrays)})"
+        + f"{' WITH ORDINALITY' if to_many else ''} AS i ({', '.join(names)})"
         + ("" if to_many else _RETURNING_PART)
         + ")"
         + rows

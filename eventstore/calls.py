@@ -110,7 +110,6 @@ class ToNewCall(Call[datetime]):
         if len(calls) > 1:
             append = append._replace(
                 stream_ids=[one for call in calls for one in call.append.stream_ids],
-                event_ids=[one for call in calls for one in call.append.event_ids],
                 data=[one for call in calls for one in call.append.data],
                 rows=[one for call in calls for one in call.append.rows],
             )

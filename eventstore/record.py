@@ -96,15 +96,14 @@ class AppendToMany(NamedTuple):
 class AppendToNew(NamedTuple):
     """The first event of each of many new streams: of one type, by one actor, all or none.
 
-    The lists are as long as each other; ids are text.
+    The lists are as long as each other. The events' ids are made when they are written.
     """
 
     stream_type: StreamType
     type: str
     schema_version: int
     context: Context
-    stream_ids: list[str]
-    event_ids: list[str]
+    stream_ids: list[UUID]
     data: list[str]
     rows: list[Row]
     """What a projection's row of each holds beside the stream's id."""

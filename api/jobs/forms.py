@@ -4,7 +4,7 @@ A program submits the same few jobs over and over, with other args. What is not 
 or not right, is left to `asked`, which says what is wrong.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -21,8 +21,8 @@ from reactorcide.projections import job_rows
 
 _KEPT: Final = 200
 _KEPT_LETTERS: Final = 2000
-_PLAIN: Final = frozenset({str, int})  # a bool or a float may equal an int, and is none
-Key: TypeAlias = tuple[tuple[str, str | int], ...]
+_PLAIN: Final = frozenset({str, int})
+Key: TypeAlias = tuple[Hashable, ...]
 _LOOKED_UP: Final = frozenset({"run_at", "unique_key", "depends_on"})
 """What concerns the time, or other jobs."""
 
@@ -63,12 +63,17 @@ class Forms:
         try:
             for one in requests:
                 if one is not last:
-                    if isinstance(one, JobRequest) or (form := self._form_of(one)) is None:
+                    if type(one) is not dict and isinstance(one, JobRequest):
                         return None
-                    text, row = form.text + "}", form.row
-                    if (given := one.get("args")) is not None:
-                        args.append(to_json(given))
-                        text = f'{form.text},"args":{args[-1].decode()}}}'
+                    fields = {**one}
+                    given = fields.pop("args", None)
+                    if (form := self._form_of(fields)) is None:
+                        return None
+                    head, row = form
+                    text = head + "}"
+                    if given is not None:
+                        args.append(written := to_json(given))
+                        text = f'{head},"args":{written.decode()}}}'
                     last = one
                 filled.texts.append(text)
                 filled.rows.append(row)
@@ -79,21 +84,21 @@ class Forms:
         return filled
 
     def _form_of(self, fields: Mapping[str, Any]) -> Form | None:
-        """Return the request without its args."""
-        key = []
-        for name, value in fields.items():
-            if value is not None and name != "args":
-                if type(value) not in _PLAIN:
-                    return None
-                key.append((name, value))
-        known = self._known.get(tuple(key))
-        return self._made(tuple(key), fields) if known is None else known
+        """Return the request of these fields, which has no args. Raises Refused."""
+        # With the types: a bool or a float may equal an int, and is none.
+        key = (*fields.items(), *map(type, fields.values()))
+        try:
+            known = self._known.get(key)
+        except TypeError:  # a list, or a dict
+            return None
+        return self._made(key, fields) if known is None else known
 
     def _made(self, key: Key, fields: Mapping[str, Any]) -> Form | None:
-        """Look at a request once for all that are like it. Raises Refused."""
-        if any(name in _LOOKED_UP for name, _ in key):
+        """Look at a request once for all that are like it."""
+        given = {name: value for name, value in fields.items() if value is not None}
+        if _LOOKED_UP & given.keys() or any(type(one) not in _PLAIN for one in given.values()):
             return None
-        request = asked.one({**fields, "args": None})
+        request = asked.one(given)
         if request.handler is None:  # a command takes no args
             return None
         submitted = request.submitted(self._user_id, self._seal)

@@ -181,12 +181,9 @@ def new_alike(texts: list[str], rows: list[Row], context: Context) -> AppendToNe
 
     Their ids ascend in the order given. The rows are those that `job_rows` makes of `new_units`.
     """
-    count = len(texts)
-    job_ids, event_ids = list(map(str, new_ids(count))), list(map(str, new_ids(count)))
     kind, schema_version = JobSubmitted.wire_type, JobSubmitted.schema_version
-    return AppendToNew(
-        *(JOB.stream_type, kind, schema_version, context), job_ids, event_ids, texts, rows
-    )
+    job_ids = new_ids(len(texts))
+    return AppendToNew(JOB.stream_type, kind, schema_version, context, job_ids, texts, rows)
 
 
 def _begun(submitted: JobSubmitted, now: datetime, *, waits: bool) -> tuple[JobSubmitted, JobState]:
