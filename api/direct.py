@@ -39,7 +39,7 @@ from reactorcide.projections import job_rows
 __all__ = ["JobFields", "JobRequest", "Refused", "Submitter", "submit_all_in", "submit_in"]
 
 _USER_AGENT: Final = "reactorcide.api.direct"
-_CHUNK_JOBS: Final = 250
+_CHUNK_JOBS: Final = 500
 _TURNS: Final = 3
 """Of the event loop, until a connection has taken what was handed in."""
 
@@ -111,7 +111,7 @@ class Submitter:
     async def submit_many(self, requests: Iterable[Asked]) -> list[UUID]:
         """Submit many jobs, each as `submit` does; their ids are in the order of `requests`.
 
-        They are written 250 at a time, all or none of these, and some are written while the next
+        They are written 500 at a time, all or none of these, and some are written while the next
         are taken from `requests`: when it raises, those before the one that it points at
         may be in the log. Raises Refused (`/7/args` is in number 7), and DatabaseError.
         """

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 from uuid import UUID
 
+from reactorcide.eventstore.append_lane import AppendLane
 from reactorcide.eventstore.calls import (
     Call,
     RowsOf,
@@ -29,7 +30,6 @@ from reactorcide.eventstore.database import (
     StatementRefused,
 )
 from reactorcide.eventstore.handle import Change
-from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.record import AppendedToMany, AppendResult, AppendToMany, AppendToNew
 from reactorcide.eventstore.store import GuardedRows
 
@@ -67,7 +67,7 @@ class Appender(Generic[S]):
         self._kind = kind
         self._database = database
         self._rows = rows
-        self._lanes = [Lane(database) for _ in range(connections)]
+        self._lanes = [AppendLane(database) for _ in range(connections)]
         self._calls: deque[Call[Any]] = deque()
         self._to_many: deque[Call[Any]] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -149,7 +149,7 @@ class Appender(Generic[S]):
         if (self._calls or self._to_many) and self._idle:
             _settle(self._idle.pop())
 
-    async def _serve(self, lane: Lane) -> None:
+    async def _serve(self, lane: AppendLane) -> None:
         """Write batch after batch, until the appender is left and the queue is empty."""
         while True:
             if self._to_many:
@@ -200,7 +200,7 @@ class Appender(Generic[S]):
         """Return how many units to write together: what is much already leaves room for others."""
         return _SHARED_UNITS if self._idle else _BATCH_UNITS
 
-    async def _write(self, lane: Lane, batch: Sequence[Call[Any]]) -> None:
+    async def _write(self, lane: AppendLane, batch: Sequence[Call[Any]]) -> None:
         """Write a batch and answer its calls; one that PostgreSQL refuses is taken apart."""
         try:
             answers = await batch[0].write(lane, batch)

@@ -11,8 +11,8 @@ from itertools import repeat
 from typing import Final, Generic, Self, TypeAlias, TypeVar
 from uuid import UUID
 
+from reactorcide.eventstore.append_lane import AppendLane
 from reactorcide.eventstore.handle import Change
-from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.record import (
     Append,
     AppendedToMany,
@@ -46,7 +46,7 @@ class Call(Generic[R]):
         """As far as another call could name one of them."""
         self.answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
 
-    async def write(self, lane: Lane, calls: Sequence[Self]) -> Iterable[R]:
+    async def write(self, lane: AppendLane, calls: Sequence[Self]) -> Iterable[R]:
         """Write calls that are alike, this one first; return their answers."""
         raise NotImplementedError
 
@@ -65,7 +65,7 @@ class UnitsCall(Call[list[AppendResult]], Generic[S]):
         self.units = units
         self._rows = rows
 
-    async def write(self, lane: Lane, calls: Sequence[Self]) -> Iterable[list[AppendResult]]:
+    async def write(self, lane: AppendLane, calls: Sequence[Self]) -> Iterable[list[AppendResult]]:
         """Write all their units, sorted."""
         units = [unit for call in calls for unit in call.units]
         # In the order of the ids, as everybody does who locks the rows of several streams.
@@ -87,7 +87,7 @@ class ToManyCall(Call[AppendedToMany]):
         self.append = append
         self._rows = rows
 
-    async def write(self, lane: Lane, calls: Sequence[Self]) -> Iterable[AppendedToMany]:
+    async def write(self, lane: AppendLane, calls: Sequence[Self]) -> Iterable[AppendedToMany]:
         """Write it."""
         del calls  # it is the only one
         return [await lane.append_to_many(self.append, self._rows)]
@@ -104,7 +104,7 @@ class ToNewCall(Call[datetime]):
         self.append = append
         self._rows = rows
 
-    async def write(self, lane: Lane, calls: Sequence[Self]) -> Iterable[datetime]:
+    async def write(self, lane: AppendLane, calls: Sequence[Self]) -> Iterable[datetime]:
         """Write them as if they were one."""
         append = self.append
         if len(calls) > 1:

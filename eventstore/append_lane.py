@@ -34,7 +34,7 @@ _CLOSE_SECONDS: Final = 5.0
 _TYPES: Final = "SELECT $1::uuid[], $2::jsonb[], $3::timestamptz[], $4::inet, $5::text[], $6::int[]"
 
 
-class Lane:
+class AppendLane:
     """A connection of a writer's own. What it is given is written at once, or fails.
 
     All that append raise StatementRefused (nothing was written) and DatabaseUnavailable (it may
