@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import AsyncExitStack, nullcontext
 from functools import lru_cache
-from itertools import islice, repeat
+from itertools import islice
 from types import TracebackType
 from typing import Final, Self, Unpack
 from uuid import UUID
@@ -22,6 +22,7 @@ from reactorcide.api.jobs.forms import Filled, Forms
 from reactorcide.api.jobs.requests import JobRequest, Seal
 from reactorcide.api.jobs.submission import (
     Submission,
+    new_alike,
     new_units,
     submit_unless_active,
 )
@@ -38,7 +39,7 @@ from reactorcide.projections import job_rows
 __all__ = ["JobFields", "JobRequest", "Refused", "Submitter", "submit_all_in", "submit_in"]
 
 _USER_AGENT: Final = "reactorcide.api.direct"
-_CHUNK_JOBS: Final = 250
+_CHUNK_JOBS: Final = 500
 _TURNS: Final = 3
 """Of the event loop, until a connection has taken what was handed in."""
 
@@ -102,16 +103,15 @@ class Submitter:
                 (job_id,) = await self._submit_carefully([request])
                 return job_id
             submitted = request.submitted(self._user_id, self._seal)
-            units = new_units([submitted], [False], self._context)
+            (job_id,) = await self._append(new_units([submitted], [False], self._context))
         else:
-            units = _filled_units(filled, self._context)
-        (job_id,) = await self._append(units)
+            (job_id,) = await self._append_alike(filled)
         return job_id
 
     async def submit_many(self, requests: Iterable[Asked]) -> list[UUID]:
         """Submit many jobs, each as `submit` does; their ids are in the order of `requests`.
 
-        They are written 250 at a time, all or none of these, and some are written while the next
+        They are written 500 at a time, all or none of these, and some are written while the next
         are taken from `requests`: when it raises, those before the one that it points at
         may be in the log. Raises Refused (`/7/args` is in number 7), and DatabaseError.
         """
@@ -134,12 +134,19 @@ class Submitter:
         """Submit them, all or none."""
         filled = self._forms.fill(chunk)
         if filled is not None:
-            return await self._append(_filled_units(filled, self._context))
+            return await self._append_alike(filled)
         requests = asked.many(chunk, first)
         if any(one.unique_key is not None or one.depends_on for one in requests):
             return await self._submit_carefully(requests, first)
         submitted = [one.submitted(self._user_id, self._seal) for one in requests]
         return await self._append(new_units(submitted, [False] * len(submitted), self._context))
+
+    async def _append_alike(self, filled: Filled) -> list[UUID]:
+        """Append new jobs as columns."""
+        append = new_alike(*filled, self._context)
+        await self._appender.append_to_new(append, job_rows.rows_to_new)
+        self._ring()
+        return append.stream_ids
 
     async def _append(self, units: Sequence[Unit[JobState]]) -> list[UUID]:
         for result in await self._appender.append(units):
@@ -266,12 +273,6 @@ rung AS (
 
 _TYPES: Final = {"jsonb": 3802, "uuid": 2950, "text": 25, "timestamptz": 1184, "int4": 23}
 """What a submit sends: PostgreSQL's numbers of its own types never change."""
-
-
-def _filled_units(filled: Sequence[Filled], context: Context) -> list[Unit[JobState]]:
-    submitted, texts = zip(*filled, strict=True)
-    waiting = repeat(False, len(submitted))  # noqa: FBT003  nothing holds them back
-    return new_units(submitted, waiting, context, texts)
 
 
 def _chunks(requests: Iterable[Asked], size: int) -> Generator[tuple[int, list[Asked]], None, None]:

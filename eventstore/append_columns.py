@@ -10,7 +10,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from reactorcide.eventstore import append_sql
-from reactorcide.eventstore.record import Append, AppendToMany, Context, NewEvent
+from reactorcide.eventstore.ids import new_beginning
+from reactorcide.eventstore.record import Append, AppendToMany, AppendToNew, Context
 
 context_columns: Final = attrgetter(*append_sql.CONTEXT)
 """Returns the columns of a context, in the order of the log's."""
@@ -21,8 +22,11 @@ _EVENT_ID: Final = append_sql.EVERYTHING.index("event_id")
 
 
 def ids(values: Iterable[UUID]) -> str:
-    """Return an array of ids as `append_sql` takes it."""
-    return "{" + ",".join(map(str, values)) + "}"
+    """Return an array of ids as `append_sql` takes it: each of ID_LETTERS, and a comma or a brace.
+
+    Without hyphens: they are made, sent and read in half the time.
+    """
+    return "{" + ",".join([value.hex for value in values]) + "}"
 
 
 def with_everything(appends: Sequence[Append]) -> tuple[tuple[Any, ...], ...]:
@@ -64,44 +68,52 @@ def with_one_context(
 def fresh_columns(appends: Sequence[Append]) -> tuple[append_sql.Fresh, list[Any]] | None:
     """Turn the first appends to new streams into columns, one element per stream.
 
-    None when they are not alike: events of other types, or more than a few.
+    None when they are not alike: events of other types, or more than one.
     """
-    steps = _steps([append.events for append in appends])
-    if steps is None:
+    kinds = {events[0][1:3] if len(events) == 1 else None for _, _, _, events, _ in appends}
+    if len(kinds) > 1 or (kind := kinds.pop()) is None:
         return None
     first = appends[0].context
     contexts: list[Any] = list(context_columns(first))
-    differing: tuple[str, ...] = ()
+    differing: frozenset[str] = frozenset()
     if not all(append.context is first for append in appends):
         each = zip(*(context_columns(append.context) for append in appends), strict=True)
         columns = dict(zip(append_sql.CONTEXT, each, strict=True))
         same = same_in(columns)
         contexts = [values[0] if name in same else values for name, values in columns.items()]
-        differing = tuple(name for name in append_sql.CONTEXT if name not in same)
-    stream_ids = ids(append.stream_id for append in appends)
-    shapes, arguments = steps
-    written = [stream_ids, appends[0].stream_type, *contexts, *arguments]
-    return append_sql.Fresh(shapes, differing), written
+        differing = frozenset(columns) - same
+    data, is_same = _one_or_all([append.events[0].data for append in appends])
+    return append_sql.Fresh(*kind, differing if is_same else differing | {"data"}), [
+        ids(append.stream_id for append in appends),
+        appends[0].stream_type,
+        *contexts,
+        ids(append.events[0].event_id for append in appends),
+        data,
+    ]
 
 
-def _steps(
-    streams: Sequence[Sequence[NewEvent]],
-) -> tuple[tuple[append_sql.Step, ...], list[Any]] | None:
-    """Return the first, second … event of all streams as columns; None if they are not alike."""
-    count = len(streams[0])
-    if count > append_sql.FRESH_EVENTS or any(len(events) != count for events in streams):
-        return None
-    shapes: list[append_sql.Step] = []
-    arguments: list[Any] = []
-    for events in zip(*streams, strict=True):
-        _, kind, schema_version, data = events[0]
-        if any(event[1] != kind or event[2] != schema_version for event in events):
-            return None
-        texts = [event[3] for event in events]
-        is_same = texts.count(data) == len(texts)
-        shapes.append(append_sql.Step(kind, schema_version, is_same))
-        arguments += (ids(event[0] for event in events), data if is_same else texts)
-    return tuple(shapes), arguments
+def columns_to_new(append: AppendToNew) -> tuple[append_sql.Fresh, list[Any]]:
+    """Turn an append to new streams into the same; the events' ids are numbered."""
+    stream_type, kind, schema_version, context, stream_ids, texts, _ = append
+    data, is_same = _one_or_all(texts)
+    shape = append_sql.Fresh(kind, schema_version, frozenset() if is_same else _ONLY_DATA)
+    return shape, [
+        ids(stream_ids),
+        stream_type,
+        *context_columns(context),
+        new_beginning(),
+        data,
+    ]
+
+
+_ONLY_DATA: Final = frozenset({"data"})
+
+
+def _one_or_all(texts: list[str]) -> tuple[str | list[str], bool]:
+    """Return the one text that all are, or all; and whether it is one."""
+    first = texts[0]
+    is_same = texts.count(first) == len(texts)
+    return (first, True) if is_same else (texts, False)
 
 
 def guarded_columns(

@@ -9,7 +9,7 @@ event, and what a worker or a bulk submit writes shares most of it.
              A version that is taken refuses the whole statement: the careful one follows.
     careful  the same for each stream by itself: the first event in, unless its version is
              taken, and the others after it. Twice the work per event.
-    fresh    the same for streams that all are new, and begin with events of the same types.
+    fresh    the same for streams that all are new, and begin with one event of the same type.
     guarded  what is known to stand at its version because a row that says so was just taken
              away or changed by the same statement: nothing is looked up in the log.
     found    the same for streams that nobody named: the statement chooses them by their rows.
@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import starmap
 from typing import Final, NamedTuple
+
+from reactorcide.eventstore.ids import NUMBERED_FROM
 
 _COLUMNS_PART: Final = (
     ("stream_id", "id"),
@@ -59,29 +61,18 @@ CONTEXT: Final = tuple(name for name, _ in _COLUMNS_PART[_NUMBER["actor_type"] -
 """Who caused an event, from where, and what else belongs to it."""
 FIRST_OF_ROWS: Final = len(_COLUMNS_PART) + 1
 """The number of the first parameter of InlineRows."""
-FRESH_EVENTS: Final = 3
-"""New streams may be written as such when they begin with so many events at most."""
-_FIRST_OF_STEPS: Final = 2 + len(CONTEXT) + 1
-
-
-class Step(NamedTuple):
-    """An event that all new streams of a call have at the same version."""
-
-    type: str
-    schema_version: int
-    is_same_data: bool
+_FRESH_ID: Final = 2 + len(CONTEXT) + 1
+FIRST_OF_FRESH_ROWS: Final = _FRESH_ID + 2
+"""The number of the first parameter of FreshRows."""
 
 
 class Fresh(NamedTuple):
-    """What new streams begin with, and what of their contexts differs."""
+    """What new streams begin with: an event of one type, and which columns of it differ."""
 
-    steps: tuple[Step, ...]
-    differing: tuple[str, ...] = ()
-
-    @property
-    def first_of_rows(self) -> int:
-        """The number of the first parameter of FreshRows."""
-        return _FIRST_OF_STEPS + 2 * len(self.steps)
+    type: str
+    schema_version: int
+    differing: frozenset[str] = frozenset()
+    """Of `data`, and the context's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +134,7 @@ _INSERT_PART: Final = (
 )
 _RETURNING_PART: Final = "\nRETURNING stream_id, version, position, recorded_at"
 _WHO_PART: Final = "\nSELECT array_agg(stream_id) AS stream_ids, now() AS recorded_at FROM first"
+_WHEN_PART: Final = "\nSELECT now() AS recorded_at"
 _RESULT_PART: Final = "\nSELECT stream_id, version, position, recorded_at FROM first"
 
 
@@ -192,41 +184,37 @@ def plain(each: tuple[str, ...], rows: str) -> str:
 
 
 @cache
-def fresh(shape: Fresh, rows: str) -> str:
+def fresh(shape: Fresh, rows: str, *, to_many: bool = False) -> str:
     """Return the statement that begins many streams; a stream that is there refuses it as a whole.
 
-    `$1` are the streams' ids, `$2` is their type, then come the context's columns, and for each
-    step the events' ids and data.
+    `$1` are the streams' ids, `$2` is their type, then come the context's columns, the events' ids
+    and their data. `to_many`: of the ids only what they begin with, they are numbered (see
+    `ids.numbered`), and one row tells when all of them were recorded.
     """
-    arrays, steps = {"stream_id": array(1, _ID)}, []
-    context = []
-    for number, name in enumerate(CONTEXT, 3):
-        context.append(name if name in shape.differing else f"${number}::{_TYPES[name]}")
-        if name in shape.differing:
-            arrays[name] = array(number, _TYPES[name])
-    for nth, step in enumerate(shape.steps, 1):
-        number = _FIRST_OF_STEPS + 2 * (nth - 1)
-        arrays[f"id_{nth}"] = array(number, _ID)
-        written = f"${number + 1}::jsonb"
-        if not step.is_same_data:
-            written = f"data_{nth}"
-            arrays[written] = array(number + 1, "jsonb")
-        steps.append(
-            f"({nth}, id_{nth}, '{_plain_name(step.type)}', {step.schema_version:d}, {written})"
-        )
+    columns = [(name, number, _TYPES[name]) for number, name in enumerate(CONTEXT, 3)]
+    columns.append(("data", _FRESH_ID + 1, "jsonb"))
+    arrays = [("stream_id", array(1, _ID))]
+    arrays += [] if to_many else [("event_id", array(_FRESH_ID, _ID))]
+    arrays += [(name, array(nth, kind)) for name, nth, kind in columns if name in shape.differing]
+    names = [name for name, _ in arrays]
+    event_id = "event_id"
+    if to_many:
+        names.append("nth")
+        event_id = f"(${_FRESH_ID}::text || to_hex(x'{NUMBERED_FROM}'::int + nth))::uuid"
+    *context, data = (
+        name if name in shape.differing else f"${number}::{kind}" for name, number, kind in columns
+    )
     return (
         "WITH first AS (\n"
         + _INSERT_PART
-        + "stream_id, e.version, e.event_id, $2::text, e.type, e.schema_version, e.data, "
-        + ", ".join(context)
-        + f"\nFROM unnest({', '.join(arrays.values())}) AS i ({', '.join(arrays)})"
-        + f"\nCROSS JOIN LATERAL (VALUES {', '.join(steps)})"
-        + " AS e (version, event_id, type, schema_version, data)"
-        + _RETURNING_PART
+        + f"stream_id, 1, {event_id}, $2::text, '{_plain_name(shape.type)}', "
+        + f"{shape.schema_version:d}, {', '.join((data, *context))}"
+        + f"\nFROM unnest({', '.join(parameter for _, parameter in arrays)})"
+        + f"{' WITH ORDINALITY' if to_many else ''} AS i ({', '.join(names)})"
+        + ("" if to_many else _RETURNING_PART)
         + ")"
         + rows
-        + _RESULT_PART
-        + " WHERE version = 1"
+        + (_WHEN_PART if to_many else _RESULT_PART)
     )
 
 

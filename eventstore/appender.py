@@ -7,58 +7,44 @@ statement. It decides nothing and reads nothing.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from datetime import datetime
 from types import TracebackType
-from typing import Final, Generic, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 from uuid import UUID
 
-import asyncpg
-
-from reactorcide.eventstore import store
+from reactorcide.eventstore.append_lane import AppendLane
+from reactorcide.eventstore.calls import (
+    Call,
+    RowsOf,
+    RowsToNew,
+    ToManyCall,
+    ToNewCall,
+    Unit,
+    UnitsCall,
+)
 from reactorcide.eventstore.database import (
     Database,
     DatabaseError,
     DatabaseUnavailable,
     StatementRefused,
-    database_errors,
 )
 from reactorcide.eventstore.handle import Change
-from reactorcide.eventstore.record import Append, AppendedToMany, AppendResult, AppendToMany
-from reactorcide.eventstore.store import GuardedRows, Rows
+from reactorcide.eventstore.record import AppendedToMany, AppendResult, AppendToMany, AppendToNew
+from reactorcide.eventstore.store import GuardedRows
 
+__all__ = ["Appender", "Unit"]
+
+R = TypeVar("R")
 S = TypeVar("S")
-T = TypeVar("T")
-
-Unit: TypeAlias = tuple[Append, Change[S]]
 
 _BATCH_UNITS: Final = 1000
 _SHARED_UNITS: Final = 200
 """A statement of so many gains nothing by more, while another connection has nothing to do."""
-_REPETITIONS: Final = 5
-_CLOSE_SECONDS: Final = 5.0
-# The driver asks the server once about each of these: 20 ms that the first command would wait.
-_TYPES: Final = "SELECT $1::uuid[], $2::jsonb[], $3::timestamptz[], $4::inet, $5::text[], $6::int[]"
 
 
 def _no_kind(_change: object) -> None:
     """Make no difference between appends."""
-
-
-class _Call(NamedTuple, Generic[S]):
-    """One call of append that waits for its answer."""
-
-    units: Sequence[Unit[S]]
-    stream_ids: frozenset[UUID]
-    kind: object
-    answer: asyncio.Future[list[AppendResult]]
-
-
-class _CallToMany(NamedTuple):
-    """One call of append_to_many that waits for its answer; it has a statement of its own."""
-
-    append: AppendToMany
-    rows: GuardedRows
-    answer: asyncio.Future[AppendedToMany]
 
 
 class Appender(Generic[S]):
@@ -74,16 +60,16 @@ class Appender(Generic[S]):
     def __init__(
         self,
         database: Database,
-        rows: Callable[[Sequence[Change[S]]], Rows],
+        rows: RowsOf[S],
         connections: int = 2,
-        kind: Callable[[Change[S]], object] = _no_kind,
+        kind: Callable[[Change[S]], Hashable] = _no_kind,
     ) -> None:
         self._kind = kind
         self._database = database
         self._rows = rows
-        self._lanes = [_Lane(database) for _ in range(connections)]
-        self._calls: deque[_Call[S]] = deque()
-        self._to_many: deque[_CallToMany] = deque()
+        self._lanes = [AppendLane(database) for _ in range(connections)]
+        self._calls: deque[Call[Any]] = deque()
+        self._to_many: deque[Call[Any]] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_open = False
@@ -119,7 +105,7 @@ class Appender(Generic[S]):
             for task in self._tasks:
                 task.cancel()
             for calls in (self._calls, self._to_many):
-                self._fail(calls, DatabaseUnavailable("the appender is closed"))
+                _fail(calls, DatabaseUnavailable("the appender is closed"))
             await self._disconnect()
 
     async def append(self, units: Sequence[Unit[S]]) -> list[AppendResult]:
@@ -129,47 +115,48 @@ class Appender(Generic[S]):
         twice, StatementRefused (nothing of this call was written) and DatabaseUnavailable (it
         may have been).
         """
-        if not self._is_open:
-            detail = "the appender is closed"
-            raise DatabaseUnavailable(detail)
-        if not units:
-            return []
-        stream_ids = frozenset(append.stream_id for append, _ in units)
-        if len(stream_ids) != len(units):
-            msg = "a stream may occur only once in a call of append"
-            raise ValueError(msg)
         kinds = {self._kind(change) for _, change in units}
         kind = kinds.pop() if len(kinds) == 1 else None
-        answer: asyncio.Future[list[AppendResult]] = asyncio.get_running_loop().create_future()
-        self._calls.append(_Call(units, stream_ids, kind, answer))
-        self._wake_one()
-        return await answer
+        call = UnitsCall(units, kind, self._rows)
+        return await self._answer(self._calls, call) if units else []
 
     async def append_to_many(self, append: AppendToMany, rows: GuardedRows) -> AppendedToMany:
         """Append one event to each of many streams, in a statement of its own.
 
         See `store.append_to_many`. Raises StatementRefused and DatabaseUnavailable as `append`.
         """
+        return await self._answer(self._to_many, ToManyCall(append, rows))
+
+    async def append_to_new(self, append: AppendToNew, rows: RowsToNew) -> datetime:
+        """Begin new streams, all or none, in a statement shared with others; return when.
+
+        `rows` are given those of all. Raises StatementRefused and DatabaseUnavailable as
+        `append`; a stream that is there already is refused.
+        """
+        return await self._answer(self._calls, ToNewCall(append, rows))
+
+    async def _answer(self, queue: deque[Call[Any]], call: Call[R]) -> R:
+        """Hand in a call and wait for its answer."""
         if not self._is_open:
             detail = "the appender is closed"
             raise DatabaseUnavailable(detail)
-        answer: asyncio.Future[AppendedToMany] = asyncio.get_running_loop().create_future()
-        self._to_many.append(_CallToMany(append, rows, answer))
+        queue.append(call)
         self._wake_one()
-        return await answer
+        return await call.answer
 
     def _wake_one(self) -> None:
         """Wake the lane that was busy last: its statements are prepared, its caches warm."""
         if (self._calls or self._to_many) and self._idle:
             _settle(self._idle.pop())
 
-    async def _serve(self, lane: "_Lane") -> None:
+    async def _serve(self, lane: AppendLane) -> None:
         """Write batch after batch, until the appender is left and the queue is empty."""
         while True:
             if self._to_many:
                 call = self._to_many.popleft()
                 self._wake_one()
-                await self._write_to_many(lane, call)
+                if not call.answer.done():  # its caller was not cancelled
+                    await self._write(lane, [call])
             elif batch := self._take():
                 self._wake_one()
                 await self._write(lane, batch)
@@ -180,27 +167,32 @@ class Appender(Generic[S]):
             else:
                 return
 
-    def _take(self) -> list[_Call[S]]:
+    def _take(self) -> list[Call[Any]]:
         """Take the calls of the next statement: the oldest, and those after it of its kind.
 
         What must wait stays in order.
         """
-        taken: list[_Call[S]] = []
-        left: list[_Call[S]] = []
+        taken: list[Call[Any]] = []
+        left: list[Call[Any]] = []
         streams: set[UUID] = set()
+        size = 0
         while self._calls:
             call = self._calls.popleft()
             if call.answer.done():
                 continue  # its caller was cancelled
-            if taken and len(streams) + len(call.stream_ids) > self._most_units():
+            if taken and size + call.size > self._most_units():
                 left.append(call)
                 break
-            is_alike = not taken or call.kind == taken[0].kind
-            if is_alike and streams.isdisjoint(call.stream_ids):
-                taken.append(call)
-            else:
+            if taken and not (
+                type(call) is type(taken[0])
+                and call.kind == taken[0].kind
+                and streams.isdisjoint(call.stream_ids)
+            ):
                 left.append(call)
+            else:
+                taken.append(call)
             streams |= call.stream_ids
+            size += call.size
         self._calls.extendleft(reversed(left))
         return taken
 
@@ -208,123 +200,37 @@ class Appender(Generic[S]):
         """Return how many units to write together: what is much already leaves room for others."""
         return _SHARED_UNITS if self._idle else _BATCH_UNITS
 
-    async def _write(self, lane: "_Lane", batch: Sequence[_Call[S]]) -> None:
+    async def _write(self, lane: AppendLane, batch: Sequence[Call[Any]]) -> None:
         """Write a batch and answer its calls; one that PostgreSQL refuses is taken apart."""
         try:
-            results = await self._append(lane, [unit for call in batch for unit in call.units])
+            answers = await batch[0].write(lane, batch)
         except StatementRefused as error:
             if len(batch) == 1:
-                self._fail(batch, error)
+                _fail(batch, error)
                 return
             for call in batch:
                 await self._write(lane, [call])
         except DatabaseError as error:
-            self._fail(batch, error)
+            _fail(batch, error)
         except asyncio.CancelledError:
-            self._fail(batch, DatabaseUnavailable("the appender was stopped"))
+            _fail(batch, DatabaseUnavailable("the appender was stopped"))
             raise
         except Exception as error:  # noqa: BLE001  a defect in `rows` belongs to its callers
-            self._fail(batch, error)
+            _fail(batch, error)
         else:
-            start = 0
-            for call in batch:
-                end = start + len(call.units)
+            for call, answer in zip(batch, answers, strict=True):
                 if not call.answer.done():
-                    call.answer.set_result(results[start:end])
-                start = end
-
-    async def _write_to_many(self, lane: "_Lane", call: _CallToMany) -> None:
-        """Write and answer a call to many."""
-        if call.answer.done():
-            return  # its caller was cancelled
-        try:
-            result = await _repeated(lambda: lane.append_to_many(call.append, call.rows))
-        except asyncio.CancelledError:
-            self._fail([call], DatabaseUnavailable("the appender was stopped"))
-            raise
-        except Exception as error:  # noqa: BLE001  a defect in `rows` belongs to its caller
-            self._fail([call], error)
-        else:
-            if not call.answer.done():
-                call.answer.set_result(result)
-
-    async def _append(self, lane: "_Lane", units: Sequence[Unit[S]]) -> list[AppendResult]:
-        """Append them; the results are in their order."""
-        # In the order of the ids, as everybody does who locks the rows of several streams.
-        order = sorted(range(len(units)), key=lambda nth: units[nth][0].stream_id.int)
-        appends = [units[nth][0] for nth in order]
-        rows = self._rows([units[nth][1] for nth in order])
-        results = await _repeated(lambda: lane.append(appends, rows))
-        found = dict(zip(order, results, strict=True))
-        return [found[nth] for nth in range(len(units))]
-
-    @staticmethod
-    def _fail(calls: Iterable[_Call[S] | _CallToMany], error: Exception) -> None:
-        for call in calls:
-            if not call.answer.done():
-                call.answer.set_exception(error)
+                    call.answer.set_result(answer)
 
     async def _disconnect(self) -> None:
         for lane in self._lanes:
             await lane.disconnect()
 
 
-class _Lane:
-    """One connection of an appender, opened again when it broke."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
-
-    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
-        if self._connection is None or self._connection.is_closed():
-            connection = await self._database.connect_writer()
-            try:
-                with database_errors():
-                    await connection.prepare(_TYPES)
-            except BaseException:
-                connection.terminate()
-                raise
-            self._connection = connection
-        return self._connection
-
-    async def append(self, appends: Sequence[Append], rows: Rows) -> list[AppendResult]:
-        connection = await self.connect()
-        try:
-            with database_errors():
-                return await store.append(connection, appends, rows)
-        except DatabaseUnavailable:  # perhaps nothing comes back on it any more
-            connection.terminate()
-            raise
-
-    async def append_to_many(self, append: AppendToMany, rows: GuardedRows) -> AppendedToMany:
-        connection = await self.connect()
-        try:
-            with database_errors():
-                return await store.append_to_many(connection, append, rows)
-        except DatabaseUnavailable:  # as above
-            connection.terminate()
-            raise
-
-    async def disconnect(self) -> None:
-        if self._connection is None:
-            return
-        try:
-            await self._connection.close(timeout=_CLOSE_SECONDS)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            self._connection.terminate()
-        self._connection = None
-
-
-async def _repeated(write: Callable[[], Awaitable[T]]) -> T:
-    """Write, again when PostgreSQL took the other's side in a deadlock."""
-    for _ in range(_REPETITIONS - 1):
-        try:
-            return await write()
-        except StatementRefused as error:
-            if not error.is_transient:
-                raise
-    return await write()
+def _fail(calls: Iterable[Call[Any]], error: Exception) -> None:
+    for call in calls:
+        if not call.answer.done():
+            call.answer.set_exception(error)
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -5,7 +5,7 @@ This module does not know what events mean; `data` is JSON text all the way thro
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 ActorType: TypeAlias = Literal["user", "worker", "system", "anonymous"]
@@ -13,6 +13,8 @@ ActorType: TypeAlias = Literal["user", "worker", "system", "anonymous"]
 StreamType: TypeAlias = Literal[
     "job", "token", "user", "worker", "redaction", "archive", "projection", "access"
 ]
+Row: TypeAlias = tuple[Any, ...]
+"""Columns of a projection's row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,22 @@ class AppendToFound(NamedTuple):
     context: Context
     event_ids: list[UUID]
     """As many as streams may be found."""
+
+
+class AppendToNew(NamedTuple):
+    """The first event of each of many new streams: of one type, by one actor, all or none.
+
+    The lists are as long as each other. The events' ids are made when they are written.
+    """
+
+    stream_type: StreamType
+    type: str
+    schema_version: int
+    context: Context
+    stream_ids: list[UUID]
+    data: list[str]
+    rows: list[Row]
+    """What a projection's row of each holds beside the stream's id."""
 
 
 class Appended(NamedTuple):

@@ -34,6 +34,7 @@ import asyncpg
 from reactorcide.eventstore import append_sql
 from reactorcide.eventstore.append_columns import (
     columns_to_many,
+    columns_to_new,
     context_columns,
     fresh_columns,
     guarded_columns,
@@ -50,6 +51,7 @@ from reactorcide.eventstore.record import (
     AppendResult,
     AppendToFound,
     AppendToMany,
+    AppendToNew,
     Conflict,
     RecordedEvent,
 )
@@ -74,11 +76,11 @@ class InlineRows:
 class FreshRows:
     """What a projection writes of new streams when all of them, or none, get into the log.
 
-    `sql` makes the fragment: it numbers its parameters from the number given, has the streams' ids
-    in `$1` (see `append_sql.array`), and need not look at `first`.
+    `sql` numbers its parameters from `append_sql.FIRST_OF_FRESH_ROWS`, has the streams' ids in `$1`
+    (see `append_sql.array`), and need not look at `first`.
     """
 
-    sql: Callable[[int], str]
+    sql: str
     arguments: tuple[Any, ...]
 
 
@@ -201,6 +203,19 @@ async def append_to_found(
         return []
 
 
+async def append_to_new(connection: Connection, append: AppendToNew, rows: FreshRows) -> datetime:
+    """Begin many streams, all or none; return when that was recorded.
+
+    One round trip, for callers outside of a transaction. A stream that is there already refuses
+    it (UniqueViolationError).
+    """
+    shape, arguments = columns_to_new(append)
+    sql = append_sql.fresh(shape, rows.sql, to_many=True)
+    (found,) = await connection.fetch(sql, *arguments, *rows.arguments)
+    recorded_at: datetime = found[0]
+    return recorded_at
+
+
 async def read_stream(
     connection: Reader, stream_id: UUID, after_version: int = 0, limit: int | None = None
 ) -> list[RecordedEvent]:
@@ -284,7 +299,7 @@ async def _plainly(
     """Insert all; a taken version raises UniqueViolationError."""
     if rows.fresh is not None and (columns := fresh_columns(appends)) is not None:
         shape, values = columns
-        sql = append_sql.fresh(shape, rows.fresh.sql(shape.first_of_rows))
+        sql = append_sql.fresh(shape, rows.fresh.sql)
         return _by_stream(await connection.fetch(sql, *values, *rows.fresh.arguments))
     context = appends[0].context
     if all(append.context is context for append in appends):

@@ -5,12 +5,19 @@ statements of their own; `jobs` says what a row is and reads it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 from reactorcide.eventstore.alike import Alike
 from reactorcide.eventstore.append_columns import ids, same_in
-from reactorcide.eventstore.append_sql import EVENT_IDS, FIRST_OF_ROWS, Choice, Guard, narrowed
+from reactorcide.eventstore.append_sql import (
+    EVENT_IDS,
+    FIRST_OF_FRESH_ROWS,
+    FIRST_OF_ROWS,
+    Choice,
+    Guard,
+    narrowed,
+)
 from reactorcide.eventstore.domain.events import (
     Event,
     JobCancelRequested,
@@ -20,6 +27,7 @@ from reactorcide.eventstore.domain.events import (
 )
 from reactorcide.eventstore.domain.job import HELD, JobState, Status
 from reactorcide.eventstore.handle import Change
+from reactorcide.eventstore.record import Row
 from reactorcide.eventstore.store import FreshRows, GuardedRows, InlineRows, Rows
 from reactorcide.projections.jobs import ENDING, changing, constant
 from reactorcide.projections.sql import statements
@@ -27,6 +35,7 @@ from reactorcide.projections.sql import statements
 SQL: Final = statements(__file__)
 
 Likewise: TypeAlias = Callable[[JobState, JobState], JobState]
+_READY: Final = "into_ready"
 _WAITING: Final = frozenset({Status.SUBMITTED, Status.QUEUED})
 
 
@@ -58,7 +67,7 @@ def rows(changes: Sequence[Change[JobState]]) -> Rows:  # noqa: PLR0911  one for
         return _any_rows(changes)
     match kinds.pop():
         case Status.QUEUED:
-            return _new_rows("into_ready", changes)
+            return _new_rows(_READY, changes)
         case Status.SUBMITTED:
             return _new_rows("into_waiting", changes)
         case "claimed":
@@ -150,26 +159,39 @@ NEW_COLUMNS: Final = (
 
 def _new_rows(place: str, changes: Sequence[Change[JobState]]) -> InlineRows:
     """Return the rows of jobs just submitted; what all of them have in common is sent once."""
-    written = [
-        (
-            change.stream_id,
-            change.version,
-            *constant(change.state),
-            change.state.available_at,
-        )
-        for change in changes
-    ]
-    names = [name for name, _ in NEW_COLUMNS]
-    columns = dict(zip(names, zip(*written, strict=True), strict=True))
-    if place == "into_ready":
-        del columns["available_at"]
-    same = same_in(columns, ("job_id",))
-    del columns["job_id"]
-    arguments = tuple(values[0] if name in same else values for name, values in columns.items())
+    same, arguments = _in_common(place, list(map(new_row, changes)))
     job_ids = ids(change.stream_id for change in changes)
-    count = (len(changes),) if "queue_name" in same else ()
-    fresh = FreshRows(partial(fresh_rows_sql, place, same), (*arguments, *count))
+    fresh = _fresh_rows(place, same, arguments, len(changes))
     return InlineRows(new_rows_sql(place, same), (job_ids, *arguments), fresh)
+
+
+def new_row(change: Change[JobState]) -> Row:
+    """Return what the row of a job just submitted holds beside its id: see NEW_COLUMNS."""
+    return change.version, *constant(change.state), change.state.available_at
+
+
+def rows_to_new(written: Sequence[Row]) -> FreshRows:
+    """Return the rows of jobs that are queued since they were submitted; see `new_row`."""
+    same, arguments = _in_common(_READY, written)
+    return _fresh_rows(_READY, same, arguments, len(written))
+
+
+def _in_common(place: str, written: Sequence[Row]) -> tuple[frozenset[str], Row]:
+    """Return the columns that have one value for all, and the columns as parameters."""
+    names = [name for name, _ in _of(place)[1:]]
+    first = written[0]
+    if written.count(first) == len(written):
+        return frozenset(names), first[: len(names)]
+    columns = dict(zip(names, zip(*written, strict=True), strict=False))
+    same = same_in(columns)
+    return same, tuple(values[0] if name in same else values for name, values in columns.items())
+
+
+def _fresh_rows(
+    place: str, same: frozenset[str], arguments: tuple[Any, ...], count: int
+) -> FreshRows:
+    counts = (count,) if "queue_name" in same else ()
+    return FreshRows(fresh_rows_sql(place, same), (*arguments, *counts))
 
 
 @cache
@@ -180,13 +202,13 @@ def new_rows_sql(place: str, same: frozenset[str]) -> str:
 
 
 @cache
-def fresh_rows_sql(place: str, same: frozenset[str], first_number: int) -> str:
+def fresh_rows_sql(place: str, same: frozenset[str]) -> str:
     """Return the same for jobs that all are new, by the ids in `$1`: nothing is looked for.
 
     When they share a queue, their number follows the columns: nothing is counted either.
     """
     (job_id, kind), *columns = _of(place)
-    numbers = {name: number for number, (name, _) in enumerate(columns, first_number)}
+    numbers = {name: number for number, (name, _) in enumerate(columns, FIRST_OF_FRESH_ROWS)}
     numbered = [(job_id, 1, kind), *((name, numbers[name], kind) for name, kind in columns)]
     put = f", new_rows AS ({narrowed(numbered, same)})" + SQL[place]
     if "queue_name" not in same:
@@ -194,7 +216,7 @@ def fresh_rows_sql(place: str, same: frozenset[str], first_number: int) -> str:
     return put + SQL["new_known"].format(
         status="submitted" if place == "into_waiting" else "queued",
         queue=numbers["queue_name"],
-        count=first_number + len(columns),
+        count=FIRST_OF_FRESH_ROWS + len(columns),
     )
 
 

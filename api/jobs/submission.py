@@ -18,7 +18,16 @@ from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.eventstore.domain.job import JOB, JobState, Status, SubmitJob
 from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists
 from reactorcide.eventstore.ids import new_ids
-from reactorcide.eventstore.record import Append, Appended, AppendResult, Context, NewEvent, new
+from reactorcide.eventstore.record import (
+    Append,
+    Appended,
+    AppendResult,
+    AppendToNew,
+    Context,
+    NewEvent,
+    Row,
+    new,
+)
 from reactorcide.projections import jobs
 from reactorcide.projections.jobs import Job
 
@@ -165,6 +174,16 @@ def new_units(
         append = new(Append, (JOB.stream_type, job_id, 0, (first,), context))
         units.append((append, new(Change, (job_id, 1, state, (event,)))))
     return units
+
+
+def new_alike(texts: list[str], rows: list[Row], context: Context) -> AppendToNew:
+    """Return what makes jobs that nothing holds back: of each its fact as JSON, and its row.
+
+    Their ids ascend in the order given. The rows are those that `job_rows` makes of `new_units`.
+    """
+    kind, schema_version = JobSubmitted.wire_type, JobSubmitted.schema_version
+    job_ids = new_ids(len(texts))
+    return AppendToNew(JOB.stream_type, kind, schema_version, context, job_ids, texts, rows)
 
 
 def _begun(submitted: JobSubmitted, now: datetime, *, waits: bool) -> tuple[JobSubmitted, JobState]:

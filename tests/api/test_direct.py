@@ -176,7 +176,7 @@ async def test_a_refused_job_is_pointed_at_among_many(
     with pytest.raises(Refused) as refused:
         await submitter.submit_many(asked)
     assert refused.value.pointer == "/510/args"
-    assert await count(connection) in {0, 250, 500}
+    assert await count(connection) in {0, 500}
     asked[510] = {"handler": "a", "depends_on": [uuid4()]}
     with pytest.raises(Refused) as refused:
         await submitter.submit_many(asked)

@@ -12,8 +12,13 @@ from reactorcide.api.jobs import asked
 from reactorcide.api.jobs.asked import Refused
 from reactorcide.api.jobs.forms import Forms
 from reactorcide.api.jobs.requests import ARGS_BYTES, JobRequest
+from reactorcide.api.jobs.submission import new_units
+from reactorcide.eventstore.appender import Unit
 from reactorcide.eventstore.codec import Encoded, decode
 from reactorcide.eventstore.domain.events import JobSubmitted
+from reactorcide.eventstore.domain.job import JobState
+from reactorcide.eventstore.record import SYSTEM
+from reactorcide.projections import job_rows
 
 USER: Final = UUID(int=7)
 
@@ -62,10 +67,25 @@ def test_filling_a_form_is_looking_at_each(requests: list[dict[str, Any]], known
     filled = forms.fill(requests)
     if filled is None:
         return
-    assert [one.submitted for one in filled] == carefully(requests)
-    for nth, (submitted, text) in enumerate(filled):
-        assert decode(Encoded(nth, JobSubmitted.wire_type, 1, text)) == submitted
+    facts = carefully(requests)
+    assert facts is not None
+    assert [decoded(text) for text in filled.texts] == facts
+    assert filled.rows == [job_rows.new_row(change) for _, change in units(facts)]
+    for text in filled.texts:
         assert set(from_json(text)) <= set(JobSubmitted.model_fields)
+
+
+def decoded(text: str) -> JobSubmitted:
+    """Return the fact that the log keeps."""
+    kind, version = JobSubmitted.wire_type, JobSubmitted.schema_version
+    fact = decode(Encoded(1, kind, version, text))
+    assert isinstance(fact, JobSubmitted)
+    return fact
+
+
+def units(facts: list[JobSubmitted]) -> list[Unit[JobState]]:
+    """Return what the careful way makes of jobs that nothing holds back."""
+    return new_units(facts, [False] * len(facts), SYSTEM)
 
 
 def test_what_is_plain_is_filled() -> None:
@@ -74,7 +94,21 @@ def test_what_is_plain_is_filled() -> None:
     for args in ({"to": "ada"}, [1, 2], None, "text"):
         filled = forms.fill([{"handler": "mail.send", "priority": 3, "args": args, "name": None}])
         assert filled is not None
-        assert (filled[0].submitted.name, filled[0].submitted.args) == ("mail.send", args)
+        (submitted,) = map(decoded, filled.texts)
+        assert (submitted.name, submitted.args) == ("mail.send", args)
+
+
+def test_one_request_many_times_is_looked_at_once() -> None:
+    """And what was changed between two calls is seen."""
+    forms = Forms(USER, no_seal)
+    one: dict[str, Any] = {"handler": "a", "args": [1]}
+    first = forms.fill([one, one, {"handler": "a"}, one])
+    one["args"].append(2)
+    second = forms.fill([one])
+    assert first is not None
+    assert second is not None
+    args = [decoded(text).args for text in first.texts + second.texts]
+    assert args == [[1], [1], None, [1], [1, 2]]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Calls that arrive together are written together, and never harm one another."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
@@ -9,9 +10,17 @@ import pytest
 from reactorcide.eventstore.appender import Appender, Unit
 from reactorcide.eventstore.database import Database, DatabaseUnavailable, StatementRefused
 from reactorcide.eventstore.handle import Change
-from reactorcide.eventstore.ids import new_id
-from reactorcide.eventstore.record import SYSTEM, Append, Appended, Conflict
-from reactorcide.eventstore.store import InlineRows, read_stream
+from reactorcide.eventstore.ids import new_id, new_ids
+from reactorcide.eventstore.record import (
+    SYSTEM,
+    Append,
+    Appended,
+    AppendToNew,
+    Conflict,
+    Context,
+    Row,
+)
+from reactorcide.eventstore.store import FreshRows, InlineRows, read_stream, read_streams
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.facts import a_fact, an_append
 from reactorcide.tests.eventstore.waiting import until
@@ -240,6 +249,87 @@ async def test_a_call_larger_than_a_batch_stays_whole(appender: Appender[str], r
     )
     assert [len(answer) for answer in results] == [1, 1500, 1]
     assert 1500 in rows.batches
+
+
+class RowsToNew:
+    """Inline rows of new streams that do nothing but remember how many each statement had."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, rows: Sequence[Row]) -> FreshRows:
+        """Write nothing."""
+        self.batches.append(len(rows))
+        return FreshRows("", ())
+
+
+def a_beginning(stream_ids: Sequence[UUID], context: Context = SYSTEM) -> AppendToNew:
+    """Return the first event of each of these streams."""
+    fact = a_fact()
+    data = [f'{{"nth": {nth}}}' for nth in range(len(stream_ids))]
+    rows: list[Row] = [()] * len(stream_ids)
+    return AppendToNew("job", fact.type, fact.schema_version, context, list(stream_ids), data, rows)
+
+
+async def test_new_streams_of_several_calls_share_a_statement(
+    appender: Appender[str], connection: Connection
+) -> None:
+    """Each with its own data and an id of its own; those of another actor in the next one."""
+    rows = RowsToNew()
+    calls = [new_ids(count) for count in (1, 3, 2, 1)]
+    others = Context(actor_type="user", actor_id=new_id())
+    contexts = [SYSTEM, SYSTEM, others, SYSTEM]
+    recorded = await asyncio.gather(
+        *[
+            appender.append_to_new(a_beginning(call, context), rows)
+            for call, context in zip(calls, contexts, strict=True)
+        ]
+    )
+    assert sorted(rows.batches) == [2, 5]
+    found = await read_streams(connection, [one for call in calls for one in call])
+    events = [found[stream_id] for call in calls for stream_id in call]
+    assert [len(stream) for stream in events] == [1] * 7
+    assert [json.loads(event.data)["nth"] for (event,) in events] == [0, 0, 1, 2, 0, 1, 0]
+    assert len({event.event_id for (event,) in events}) == 7
+    assert [event.actor_id for (event,) in events] == [None] * 4 + [others.actor_id] * 2 + [None]
+    assert [found[call[0]][0].recorded_at for call in calls] == recorded
+
+
+async def test_a_stream_that_is_there_refuses_its_call_alone(
+    appender: Appender[str], connection: Connection
+) -> None:
+    """Nothing of that call is written, and all of its neighbours are."""
+    rows = RowsToNew()
+    there = new_id()
+    await appender.append_to_new(a_beginning([there]), rows)
+    calls = [[new_id()], [new_id(), there, new_id()], [new_id()]]
+    answers = await asyncio.gather(
+        *[appender.append_to_new(a_beginning(call), rows) for call in calls],
+        return_exceptions=True,
+    )
+    refused = answers[1]
+    assert isinstance(refused, StatementRefused)
+    assert refused.constraint == "events_stream_version"
+    found = await read_streams(connection, [one for call in calls for one in call])
+    assert found.keys() == {*calls[0], there, *calls[2]}
+    assert len(found[there]) == 1
+
+
+async def test_appends_and_beginnings_take_turns(
+    appender: Appender[str], rows: Rows, connection: Connection
+) -> None:
+    """Whatever came first goes first; neither kind waits for the other's end."""
+    streams = new_ids(6)
+    await asyncio.gather(
+        *[
+            appender.append_to_new(a_beginning([one]), RowsToNew())
+            if nth % 2
+            else appender.append([a_unit(one)])
+            for nth, one in enumerate(streams)
+        ]
+    )
+    assert (await read_streams(connection, streams)).keys() == set(streams)
+    assert sum(rows.batches) == 3
 
 
 async def test_a_deadlock_is_tried_again(database: Database, connection: Connection) -> None:

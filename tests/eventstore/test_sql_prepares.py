@@ -18,7 +18,7 @@ import asyncpg
 
 from reactorcide import eventstore, projections
 from reactorcide.eventstore import append_sql
-from reactorcide.eventstore.append_sql import Fresh, Guard, Step
+from reactorcide.eventstore.append_sql import Fresh, Guard
 from reactorcide.eventstore.database import Database
 from reactorcide.projections import job_rows
 from reactorcide.tests.conftest import Connection
@@ -114,17 +114,18 @@ GUARDED: Final = {
     for same in (frozenset(("data", *guard.names)), frozenset(("data", "version", *guard.names)))
 }
 BEGINNINGS: Final = {
-    "one event": Fresh((Step("job.submitted", 1, is_same_data=False),)),
-    "two": Fresh((Step("job.submitted", 1, is_same_data=False), Step("job.queued", 1, True))),  # noqa: FBT003
-    "three, by many": Fresh((Step("a.b", 1, is_same_data=True),) * 3, append_sql.CONTEXT),
+    "by one": Fresh("job.submitted", 1, frozenset({"data"})),
+    "by one, all alike": Fresh("job.submitted", 1),
+    "by many": Fresh("a.b", 1, frozenset(append_sql.CONTEXT)),
 }
 FRESH: Final = {
-    f"new streams of {name}, {place}, same {' '.join(sorted(same))}": append_sql.fresh(
-        shape, job_rows.fresh_rows_sql(place, same, shape.first_of_rows)
+    f"new streams {name}, {place}, same {' '.join(sorted(same))}, to many {to_many}": (
+        append_sql.fresh(shape, job_rows.fresh_rows_sql(place, same), to_many=to_many)
     )
     for name, shape in BEGINNINGS.items()
     for place in ("into_ready", "into_waiting")
     for same in ALIKE
+    for to_many in (False, True)
 }
 APPENDS: Final = PLAIN | CAREFUL | GUARDED | FRESH
 STATEMENTS: Final = {
