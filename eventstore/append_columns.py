@@ -21,8 +21,11 @@ _EVENT_ID: Final = append_sql.EVERYTHING.index("event_id")
 
 
 def ids(values: Iterable[UUID]) -> str:
-    """Return an array of ids as `append_sql` takes it."""
-    return "{" + ",".join(map(str, values)) + "}"
+    """Return an array of ids as `append_sql` takes it: each of ID_LETTERS, and a comma or a brace.
+
+    Without hyphens: they are made, sent and read in half the time.
+    """
+    return "{" + ",".join([value.hex for value in values]) + "}"
 
 
 def with_everything(appends: Sequence[Append]) -> tuple[tuple[Any, ...], ...]:
@@ -133,17 +136,11 @@ def guarded_columns(
     ]
 
 
-def columns_to_many(
-    append: AppendToMany, names: Iterable[str], arguments: Iterable[Any]
-) -> tuple[frozenset[str], list[Any]]:
-    """Turn an append to many streams into a guard's columns; `arguments` hold for all of them."""
-    stream_type, kind, schema_version, data, context, stream_ids, versions, event_ids = append
-    version: int | list[int] = versions
-    same = frozenset(("data", *names))
-    if versions.count(versions[0]) == len(versions):
-        version, same = versions[0], same | {"version"}
-    return same, [
-        *(ids(stream_ids), version, ids(event_ids), stream_type, kind, schema_version, data),
+def columns_to_many(append: AppendToMany, arguments: Iterable[Any]) -> list[Any]:
+    """Turn an append to many streams into parameters; `arguments` hold for all of them."""
+    stream_type, kind, schema_version, data, context, version, begin, stream_ids = append
+    return [
+        *(ids(stream_ids), version, begin, stream_type, kind, schema_version, data),
         *context_columns(context),
         *arguments,
     ]

@@ -73,9 +73,9 @@ class Holdings:
     def _taken(self, decision: Alike[JobState], won: Container[UUID]) -> Iterator[ClaimedAttempt]:
         """Take note of the jobs of one decision that were won, and yield them."""
         attempt = decision.models[0].attempt  # one event, so one number
-        stream_ids, versions = decision.append.stream_ids, decision.append.versions
-        for job_id, version, before, model in zip(
-            stream_ids, versions, decision.befores, decision.models, strict=True
+        version = decision.append.version
+        for job_id, before, model in zip(
+            decision.append.stream_ids, decision.befores, decision.models, strict=True
         ):
             if job_id in won and before.submitted is not None:
                 self._held[job_id] = new(_Holding, (version, before, model))

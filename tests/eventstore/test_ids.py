@@ -7,7 +7,7 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from reactorcide.eventstore.ids import new_id, new_ids
+from reactorcide.eventstore.ids import new_beginning, new_id, new_ids, numbered
 from reactorcide.tests.conftest import Connection
 
 MANY: Final = 20_000
@@ -63,6 +63,15 @@ def test_their_random_bits_are_random() -> None:
     for bit in range(32):
         share = sum(one.int >> bit & 1 for one in found) / len(found)
         assert 0.4 < share < 0.6, f"bit {bit}"
+
+
+def test_numbered_ids_are_ids_of_version_7() -> None:
+    """They begin alike, ascend, and are nobody else's."""
+    begin, other = new_beginning(), new_beginning()
+    found = [numbered(begin, nth) for nth in (1, 2, 1000, 983_039)]
+    assert all(one.version == 7 and one.variant == uuid.RFC_4122 for one in found)
+    assert found == sorted(set(found))
+    assert {one.hex[:-5] for one in found} == {begin} != {other}
 
 
 async def test_the_database_takes_them_as_any_other(connection: Connection) -> None:
