@@ -20,7 +20,7 @@ from reactorcide.eventstore import store
 from reactorcide.eventstore.database import Database, Pool
 from reactorcide.eventstore.domain.events import WorkerRegistered
 from reactorcide.eventstore.domain.job import Status
-from reactorcide.projections import job_lists, jobs, queues
+from reactorcide.projections import job_lists, job_suggestions, jobs, queues
 from reactorcide.projections.job_lists import JobFilter
 from reactorcide.projections.paging import Page
 from reactorcide.worker.direct import DirectCoordinator, open_coordinator
@@ -70,11 +70,16 @@ def _reads(pool: Pool, size: int) -> dict[str, Operation]:
     def a_job() -> Any:  # noqa: ANN401  a UUID
         return many.job_id(dice.randint(1, size))
 
+    def look() -> Awaitable[object]:
+        return job_suggestions.claimable(pool, one_queue, "{}", 10)
+
     def listed(wanted: JobFilter, part: Page = page) -> Operation:
         return lambda: job_lists.list_page(pool, wanted, part)
 
     return {
-        "look for 10 jobs of one queue": lambda: jobs.claimable(pool, one_queue, "{}", 10),
+        "look for 10 jobs of one queue": lambda: job_suggestions.claimable(
+            pool, one_queue, "{}", 10
+        ),
         "list all": listed(JobFilter()),
         "list all, from the middle": listed(JobFilter(), Page(before=many.job_id(size // 2))),
         "list an owner's": lambda: job_lists.list_page(

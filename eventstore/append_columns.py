@@ -145,17 +145,11 @@ def guarded_columns(
     ]
 
 
-def columns_to_many(
-    append: AppendToMany, names: Iterable[str], arguments: Iterable[Any]
-) -> tuple[frozenset[str], list[Any]]:
-    """Turn an append to many streams into a guard's columns; `arguments` hold for all of them."""
-    stream_type, kind, schema_version, data, context, stream_ids, versions, event_ids = append
-    version: int | list[int] = versions
-    same = frozenset(("data", *names))
-    if versions.count(versions[0]) == len(versions):
-        version, same = versions[0], same | {"version"}
-    return same, [
-        *(ids(stream_ids), version, ids(event_ids), stream_type, kind, schema_version, data),
+def columns_to_many(append: AppendToMany, arguments: Iterable[Any]) -> list[Any]:
+    """Turn an append to many streams into parameters; `arguments` hold for all of them."""
+    stream_type, kind, schema_version, data, context, version, begin, stream_ids = append
+    return [
+        *(ids(stream_ids), version, begin, stream_type, kind, schema_version, data),
         *context_columns(context),
         *arguments,
     ]

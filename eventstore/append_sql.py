@@ -12,6 +12,8 @@ event, and what a worker or a bulk submit writes shares most of it.
     fresh    the same for streams that all are new, and begin with one event of the same type.
     guarded  what is known to stand at its version because a row that says so was just taken
              away or changed by the same statement: nothing is looked up in the log.
+    to_many  the same of streams that all stand at one version, for one event that is the same
+             but for its id: their rows are found in one walk through the index.
     found    the same for streams that nobody named: the statement chooses them by their rows.
 """
 
@@ -45,6 +47,8 @@ _COLUMNS_PART: Final = (
 _WIRE_TYPE: Final = re.compile(r"[a-z_]+(\.[a-z_]+)*")
 _ID: Final = "id"
 """A uuid that is never null."""
+_WANTED: Final = "wanted_id"
+"""What `incoming` calls the id of a stream that is looked for."""
 _RECORDED: Final = len(_COLUMNS_PART) - 1
 _NUMBER: Final = {name: number for number, (name, _) in enumerate(_COLUMNS_PART, 1)}
 
@@ -79,10 +83,10 @@ class Fresh(NamedTuple):
 class Guard:
     """How a projection's rows tell that streams stand at their expected versions.
 
-    `standing` is a statement over `incoming` (stream_id, version, event_id, data, and what
-    `columns` adds) that takes or changes the rows that say `version - 1`, and returns all columns
-    of `incoming` beside the row's own that `rows` needs. `rows` follows as with InlineRows and
-    reads `standing`.
+    `standing` is a statement over `incoming` (version, event_id, data, and what `columns` adds)
+    that takes or changes the rows whose stream's id `= {wanted}` and that say `version - 1`. It
+    returns all columns of `incoming`, the id as `stream_id` and what else `rows` needs. `rows`
+    follows as with InlineRows and reads `standing`.
     """
 
     standing: str
@@ -133,7 +137,12 @@ _INSERT_PART: Final = (
     "INSERT INTO events (" + ", ".join(name for name, _ in _COLUMNS_PART[:_RECORDED]) + ")\nSELECT "
 )
 _RETURNING_PART: Final = "\nRETURNING stream_id, version, position, recorded_at"
-_WHO_PART: Final = "\nSELECT array_agg(stream_id) AS stream_ids, now() AS recorded_at FROM first"
+ID_LETTERS: Final = 32
+"""An id in an array (see `array`) has so many, and something that parts it from the next one."""
+_WHO_PART: Final = (
+    f"\nSELECT CASE WHEN octet_length($1::text) > 1 + count(*) * {ID_LETTERS + 1}"
+    " THEN coalesce(array_agg(stream_id), '{}') END AS stream_ids, now() AS recorded_at FROM first"
+)
 _WHEN_PART: Final = "\nSELECT now() AS recorded_at"
 _RESULT_PART: Final = "\nSELECT stream_id, version, position, recorded_at FROM first"
 
@@ -249,13 +258,14 @@ def careful(rows: str) -> str:
 
 
 @cache
-def guarded(guard: Guard, same: frozenset[str], *, to_many: bool = False) -> str:
+def guarded(guard: Guard, same: frozenset[str]) -> str:
     """Return the statement around a projection's guard; one event to each stream.
 
     What is named in `same` has one value for all events, as `stream_id` and `event_id` never
-    have. `to_many`: one row tells which streams stood where they were expected.
+    have.
     """
     columns = [(name, _NUMBER[name], _TYPES[name]) for name in (*KEYS, "data")]
+    columns[0] = (_WANTED, *columns[0][1:])
     columns += [
         (name, number, kind) for number, (name, kind) in enumerate(guard.columns, FIRST_OF_GUARD)
     ]
@@ -263,14 +273,42 @@ def guarded(guard: Guard, same: frozenset[str], *, to_many: bool = False) -> str
         "WITH incoming AS ("
         + narrowed(columns, same)
         + "),\nstanding AS ("
-        + guard.standing
+        + guard.standing.format(wanted=f"i.{_WANTED}")
         + "),\nfirst AS ("
         + _insert((*KEYS, "data"))
         + "\nFROM standing"
         + _RETURNING_PART
         + ")"
         + guard.rows
-        + (_WHO_PART if to_many else _RESULT_PART)
+        + _RESULT_PART
+    )
+
+
+@cache
+def to_many(guard: Guard) -> str:
+    """Return the statement around a guard for streams at one version; one row answers for all.
+
+    It tells which streams stood where they were expected; null: all of them. In `$3` is what
+    the events' ids begin with; they are numbered (see `ids.numbered`).
+    """
+    columns = [("version", _NUMBER["version"], "int")]
+    columns += [
+        (name, number, kind) for number, (name, kind) in enumerate(guard.columns, FIRST_OF_GUARD)
+    ]
+    alike = ", ".join(f"${number}::{kind} AS {name}" for name, number, kind in columns)
+    return (
+        "WITH incoming AS (SELECT "
+        + alike
+        + "),\nstanding AS ("
+        + guard.standing.format(wanted=f"ANY ({array(1, _ID)})")
+        + "),\nfirst AS ("
+        + _INSERT_PART
+        + "stream_id, version, "
+        + f"($3::text || to_hex(x'{NUMBERED_FROM}'::int + row_number() OVER ()))::uuid, "
+        + ", ".join(_value(name, kind, ()) for name, kind in _COLUMNS_PART[3:_RECORDED])
+        + "\nFROM standing\nRETURNING stream_id)"
+        + guard.rows
+        + _WHO_PART
     )
 
 

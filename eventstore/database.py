@@ -37,11 +37,16 @@ PLANNED_ONCE: Final = {"plan_cache_mode": "force_generic_plan"}
 WRITER: Final = {
     **PLANNED_ONCE,
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_material": "off",
     "jit": "off",
 }
-"""Settings of a connection that appends: every look-up by index, planned once."""
+"""Settings of a connection that appends: every look-up by index, planned once.
+
+Not materialized either: a table that looks small is walked through for each row of an append.
+"""
 
 READER: Final = {"enable_seqscan": "off", "enable_bitmapscan": "off", "jit": "off"}
 """Settings of a pooled connection: what is read is walked in the order of an index.

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
+from reactorcide.eventstore.ids import numbered
+
 ActorType: TypeAlias = Literal["user", "worker", "system", "anonymous"]
 """`anonymous`: a request that came with no token that holds."""
 StreamType: TypeAlias = Literal[
@@ -63,33 +65,31 @@ class Append(NamedTuple):
 
 
 class AppendToMany(NamedTuple):
-    """One event to each of many streams: the same one but for its id, by the same actor.
-
-    The lists are as long as each other, and the streams ascend by their ids.
-    """
+    """One event to each of many streams: the same one but for its id, by the same actor."""
 
     stream_type: StreamType
     type: str
     schema_version: int
     data: str
     context: Context
+    version: int
+    """Of all the streams, after the append."""
+    ids_begin: str
+    """What the events' ids have in common; see `ids.numbered`."""
     stream_ids: list[UUID]
-    versions: list[int]
-    """After the append."""
-    event_ids: list[UUID]
 
     def each(self) -> list[Append]:
         """Return what is appended to each stream by itself."""
-        stream_type, kind, schema_version, data, context, *streams = self
+        stream_type, kind, schema_version, data, context, version, begin, stream_ids = self
         return [
             Append(
                 stream_type,
                 stream_id,
                 version - 1,
-                (NewEvent(event_id, kind, schema_version, data),),
+                (NewEvent(numbered(begin, nth), kind, schema_version, data),),
                 context,
             )
-            for stream_id, version, event_id in zip(*streams, strict=True)
+            for nth, stream_id in enumerate(stream_ids, 1)
         ]
 
 

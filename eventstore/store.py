@@ -165,16 +165,16 @@ async def append_to_many(
     enough. When its yes is wrong, the careful statement asks the log. The arguments of the guard's
     columns have one value for all.
     """
-    same, arguments = columns_to_many(append, rows.guard.names, rows.arguments)
-    sql = append_sql.guarded(rows.guard, same, to_many=True)
+    sql = append_sql.to_many(rows.guard)
     try:
-        (found,) = await connection.fetch(sql, *arguments)
+        (found,) = await connection.fetch(sql, *columns_to_many(append, rows.arguments))
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name != _STREAM_VERSION:
             raise
         held = await _carefully(connection, append.each(), rows.otherwise())
         return AppendedToMany(frozenset(held), next((row[3] for row in held.values()), None))
-    return AppendedToMany(frozenset(found[0] or ()), found[1])
+    some, recorded_at = found
+    return AppendedToMany(frozenset(append.stream_ids if some is None else some), recorded_at)
 
 
 async def append_to_found(

@@ -136,8 +136,8 @@ counted AS (
 
 -- name: claim_standing  take the jobs that are queued at the version expected
 DELETE FROM jobs_ready AS j USING incoming AS i
-WHERE j.job_id = i.stream_id AND j.version = i.version - 1
-RETURNING i.*, j.user_id, j.name, j.source_type, j.queue_name, j.priority, j.unique_key, j.labels,
+WHERE j.job_id = {wanted} AND j.version = i.version - 1
+RETURNING j.job_id AS stream_id, i.*, j.user_id, j.name, j.source_type, j.queue_name, j.priority, j.unique_key, j.labels,
     j.failures, j.lost_leases, j.exit_code, j.last_error, j.created_at, j.cancel_requested_at
 
 -- name: claim_rows  and hold them for worker $17 and $18 seconds
@@ -195,8 +195,8 @@ ORDER BY s.priority DESC, s.stream_id
 UPDATE jobs_held AS j SET
     version = i.version, status = 'running', started_at = now(), updated_at = now()
 FROM incoming AS i
-WHERE j.job_id = i.stream_id AND j.version = i.version - 1 AND j.status = 'claimed'
-RETURNING i.*, j.queue_name
+WHERE j.job_id = {wanted} AND j.version = i.version - 1 AND j.status = 'claimed'
+RETURNING j.job_id AS stream_id, i.*, j.queue_name
 
 -- name: start_rows  and count them
 , counted AS (
@@ -208,8 +208,8 @@ RETURNING i.*, j.queue_name
 
 -- name: complete_standing  take the jobs that are held at the version expected
 DELETE FROM jobs_held AS j USING incoming AS i
-WHERE j.job_id = i.stream_id AND j.version = i.version - 1
-RETURNING i.*, j.status, j.user_id, j.name, j.source_type, j.queue_name, j.priority, j.unique_key,
+WHERE j.job_id = {wanted} AND j.version = i.version - 1
+RETURNING j.job_id AS stream_id, i.*, j.status, j.user_id, j.name, j.source_type, j.queue_name, j.priority, j.unique_key,
     j.labels, j.attempt, j.failures, j.lost_leases, j.worker_id, j.created_at, j.claimed_at,
     j.started_at, j.cancel_requested_at, j.cancel_grace_seconds
 

@@ -4,7 +4,7 @@ A row is the fold of the job's stream: the rules' state, and when things happene
 written inside the append's statement (see `job_rows`), with `now()`, which is the `recorded_at`
 of the same events; so a row equals what `fold` makes of the stream. Jobs of status `deleted`
 are kept for those that depend on them and are invisible to every reader. Pages of them are read
-by `job_lists`, what falls due by `due_jobs`.
+by `job_lists`, what may be claimed next by `job_suggestions`, what falls due by `due_jobs`.
 
 No rule lives here: what may happen is said by `reactorcide.eventstore.domain.job`.
 """
@@ -35,7 +35,6 @@ from reactorcide.eventstore.domain.job import (
     evolve,
 )
 from reactorcide.eventstore.handle import Handled
-from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.record import RecordedEvent, new
 from reactorcide.projections import folding
 from reactorcide.projections.folding import Fact
@@ -218,7 +217,7 @@ def state_of(row: asyncpg.Record) -> JobState:
     first = Encoded(row["position"], row["type"], row["schema_version"], row["data"])
     return JobState(
         status=Status(row["status"]),
-        submitted=_decoded(first),
+        submitted=decoded(first),
         attempt=row["attempt"],
         failures=row["failures"],
         lost_leases=row["lost_leases"],
@@ -263,131 +262,8 @@ async def get_many(connection: Reader, job_ids: Iterable[UUID]) -> dict[UUID, Jo
     return {row["job_id"]: job_of(row) for row in found}
 
 
-class Share(NamedTuple):
-    """Which of the claimable jobs a worker looks at while others claim from the same queues.
-
-    Those whose id hashes to `rank` of `of`, by a hash that `salt` chooses; all when `of` is 1.
-    """
-
-    of: int = 1
-    rank: int = 0
-    salt: int = 0
-
-
-ALL: Final = Share()
-
-
-async def claimable(  # noqa: PLR0913, PLR0917  where to look, for whom, and how far
-    connection: "Reader | Lane",
-    queues: Sequence[str],
-    labels: str,
-    limit: int,
-    share: Share = ALL,
-    after: tuple[int, UUID] | None = None,
-) -> list[Job]:
-    """Return what a worker with these labels may claim next, best priority first, then oldest.
-
-    A suggestion: the log decides who gets it. `labels` is a JSON object. `after`, the priority
-    and id of a job, goes on from there: it leaves out what was seen, what has come ahead of it
-    since, and what waited for a retry.
-    """
-    keys = (queues, labels, limit, *share)
-    if after is None:
-        found = await connection.fetch(SQL["claimable"], *keys)
-    else:
-        found = await connection.fetch(SQL["claimable_after"], *keys, *after)
-    return [_queued(*row) for row in found]
-
-
-class Aged(NamedTuple):
-    """What has waited long: the ids before one, the retries due before a time, below a priority."""
-
-    before_id: UUID
-    below: int
-    before: datetime
-
-
-async def claimable_aged(  # noqa: PLR0913, PLR0917  as `claimable`
-    connection: Reader,
-    queues: Sequence[str],
-    labels: str,
-    limit: int,
-    aged: Aged,
-    share: Share = ALL,
-) -> list[Job]:
-    """Return what a worker may claim next of jobs that have waited long, the oldest first."""
-    found = await connection.fetch(SQL["claimable_aged"], queues, labels, limit, *aged, *share)
-    return [_queued(*row) for row in found]
-
-
-def _queued(  # noqa: PLR0913, PLR0917  the columns of a row, by position: by name takes longer
-    job_id: UUID,
-    version: int,
-    attempt: int,
-    failures: int,
-    lost_leases: int,
-    available_at: datetime | None,
-    exit_code: int | None,
-    last_error: str | None,
-    created_at: datetime,
-    updated_at: datetime,
-    position: int,
-    schema_version: int,
-    data: str,
-    args: str | None,
-) -> Job:
-    """Return the job that a row of `claimable` holds."""
-    submitted = _requested(Encoded(position, JobSubmitted.wire_type, schema_version, data), args)
-    attempts = attempt, failures, lost_leases
-    state = new(
-        JobState,
-        (
-            *(Status.QUEUED, submitted, *attempts),
-            *(None, available_at, None, exit_code, last_error, None),
-        ),
-    )
-    return new(Job, (job_id, version, state, created_at, updated_at, None, None, None, None))
-
-
-class First(NamedTuple):
-    """What a claim without a look found: the job, its version by then, and what was asked for."""
-
-    job_id: UUID
-    version: int
-    submitted: JobSubmitted
-    recorded_at: datetime
-    chosen: int
-    """How many were first in the queue, claimed or not."""
-
-
-def first_of(row: asyncpg.Record) -> First:
-    """Return what a row of `job_rows.FIRST` holds."""
-    job_id, version, position, schema_version, data, args, recorded_at, chosen = row
-    first = Encoded(position, JobSubmitted.wire_type, schema_version, data)
-    return First(job_id, version, _requested(first, args), recorded_at, chosen)
-
-
-def _requested(first: Encoded, args: str | None) -> JobSubmitted:
-    """Return a request of which the args were read apart: decoded once for all that are alike."""
-    if first.schema_version != JobSubmitted.schema_version:  # an upcaster sees it whole
-        whole = from_json(first.data) | ({} if args is None else {"args": from_json(args)})
-        return _decoded(first._replace(data=to_json(whole).decode()))
-    submitted = _known_requests.get(first.data)
-    if submitted is None:
-        submitted = _decoded(first)
-        if len(first.data) <= _KEPT_CHARACTERS:
-            if len(_known_requests) >= _KEPT:
-                _known_requests.clear()
-            _known_requests[first.data] = submitted
-    return submitted if args is None else submitted.with_args(from_json(args))
-
-
-_known_requests: Final[dict[str, JobSubmitted]] = {}
-_KEPT: Final = 500
-_KEPT_CHARACTERS: Final = 2000
-
-
-def _decoded(first: Encoded) -> JobSubmitted:
+def decoded(first: Encoded) -> JobSubmitted:
+    """Return the request that a job's first event holds."""
     submitted = decode(first)
     assert isinstance(submitted, JobSubmitted)  # noqa: S101  a job begins with job.submitted
     return submitted

@@ -13,7 +13,7 @@ import random
 from typing import Final
 from uuid import UUID
 
-from reactorcide.projections.jobs import Share
+from reactorcide.projections.job_suggestions import Share
 
 _ANEW_SECONDS: Final = 0.1
 _ANEW_EFFORT: Final = 20.0

@@ -11,6 +11,9 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from pydantic import JsonValue
+from pydantic_core import from_json
+
 from reactorcide.eventstore.domain.errors import CommandRejected
 from reactorcide.eventstore.domain.events import JobSubmitted, WorkerRegistered
 from reactorcide.eventstore.domain.job import Outcome
@@ -51,6 +54,16 @@ class ClaimedAttempt(NamedTuple):
 
     key: AttemptKey
     submitted: JobSubmitted
+    """Jobs that were asked for alike share it, but for `args`."""
+    own_args: str | None = None
+    """The args as JSON, where `submitted` came without."""
+
+    @property
+    def args(self) -> JsonValue:
+        """What the handler is called with."""
+        own = self.own_args
+        args: JsonValue = self.submitted.args if own is None else from_json(own)
+        return args
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,13 +212,20 @@ class DirectCoordinator:
         return await self._holdings.complete(job_ids, self._finishing(reports[0]))
 
     async def _finish_each(self, reports: Sequence[Report]) -> dict[AttemptKey, CommandRejected]:
-        """Record outcomes of which this worker's knowledge is out of date."""
+        """Record outcomes of which this worker's knowledge is out of date, all at once.
+
+        Most often it has learned meanwhile what it did not know, and they are written together.
+        """
+        results = await asyncio.gather(
+            *(self._command(one.key.job_id, self._finishing(one)) for one in reports),
+            return_exceptions=True,
+        )
         refused = {}
-        for report in reports:
-            try:
-                await self._command(report.key.job_id, self._finishing(report))
-            except CommandRejected as error:
-                refused[report.key] = error
+        for report, result in zip(reports, results, strict=True):
+            if isinstance(result, CommandRejected):
+                refused[report.key] = result
+            elif isinstance(result, BaseException):
+                raise result
         return refused
 
     async def finish_late(self, worker_id: UUID, report: Report) -> None:

@@ -5,6 +5,7 @@ for jobs that never ran: the rules are asked once, since these all stand alike, 
 anybody knows for which. What else there may be is left to who looks.
 """
 
+from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -15,8 +16,8 @@ from reactorcide.eventstore.domain.job import JOB, ClaimJob, JobState, SubmitJob
 from reactorcide.eventstore.ids import NO_ID, new_ids
 from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.record import AppendToFound, Context
-from reactorcide.projections import job_rows, jobs
-from reactorcide.projections.jobs import First
+from reactorcide.projections import job_rows, job_suggestions
+from reactorcide.projections.job_suggestions import Suggested
 from reactorcide.worker.direct_errors import our_errors
 
 _MOST: Final = 8
@@ -26,11 +27,12 @@ _MOST: Final = 8
 class FirstClaim(NamedTuple):
     """Which jobs were claimed, best first, and what there is to know of all of them."""
 
-    found: list[First]
-    before: JobState
-    """How they stood, but for what was asked for."""
-    after: JobState
+    found: list[Suggested]
+    """As they stood, at the versions that they have now."""
+    model: JobState
+    """How they stand now, but for what was asked for."""
     has_more: bool
+    recorded_at: datetime | None
 
 
 class FirstClaims:
@@ -60,9 +62,9 @@ class FirstClaims:
                     connection, append, job_rows.FIRST, arguments
                 )
             )
-        found = [jobs.first_of(row) for row in rows]
-        has_more = bool(found) and (len(found) == most or found[0].chosen > len(found))
-        return FirstClaim(found, before, JOB.evolve(before, event), has_more)
+        found, chosen, recorded_at = job_suggestions.first_claimed(rows)
+        has_more = len(found) == most or len(found) < chosen
+        return FirstClaim(found, JOB.evolve(before, event), has_more, recorded_at)
 
 
 def _new_job(command: ClaimJob) -> JobState:

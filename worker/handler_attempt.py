@@ -58,7 +58,7 @@ async def call_handler(
         return Failed(None, handlers.missing(claimed.submitted.handler))
     attempt = Attempt(claimed, door)
     RUNNING.set(attempt)
-    args = claimed.submitted.args
+    args = claimed.args
     try:
         if not handler.is_async:
             result = await _in_thread(handler, args, attempt, threads, grace_seconds)

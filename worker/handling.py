@@ -190,7 +190,8 @@ class Handlings:
                 handling.ask(HaltReason.TIMEOUT, self._settings.grace_seconds)
             elif now > handling.again_at:
                 handling.ask_again()
-            if seconds > _START_SECONDS and not handling.is_started:
+            # What waits for its turn in the loop has not begun.
+            if seconds > _START_SECONDS and not handling.is_started and handling.task is not None:
                 starting.append(handling)
         # One at a time, and apart: times are kept while no start can be recorded.
         if starting and self._starting is None:

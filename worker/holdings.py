@@ -5,7 +5,7 @@ to who asks the log.
 """
 
 import asyncio
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -25,7 +25,7 @@ from reactorcide.eventstore.domain.job import (
 from reactorcide.eventstore.handle import decided
 from reactorcide.eventstore.record import Appended, AppendedToMany, Context, new
 from reactorcide.projections import job_rows
-from reactorcide.projections.jobs import Job
+from reactorcide.projections.job_suggestions import Suggested
 from reactorcide.worker.coordinator import AttemptKey, ClaimedAttempt
 from reactorcide.worker.direct_errors import our_errors
 from reactorcide.worker.first_claims import FirstClaim
@@ -57,42 +57,46 @@ class Holdings:
         self._held: dict[UUID, _Holding] = {}
 
     async def claim(
-        self, wanted: Sequence[Job], command: ClaimJob
+        self, wanted: Sequence[Suggested], command: ClaimJob
     ) -> tuple[list[ClaimedAttempt], bool]:
         """Claim jobs; return those won, in the order given, and whether others won some."""
-        streams = [(job_id, state, version) for job_id, version, state, *_ in wanted]
+        streams = [(job_id, state, version) for job_id, version, state, _ in wanted]
         decisions = decided_alike(JOB, _REPEATS, streams, command, self._context)
         won = await self._append_alike(decisions)
         taken: list[ClaimedAttempt] = []
+        args = {job_id: args for job_id, _, _, args in wanted}
         for decision in decisions:
-            taken += self._taken(decision, won)
-        if wanted[0].submitted.priority != wanted[-1].submitted.priority:
+            taken += self._taken(decision, won, args)
+        if len(decisions) > 1:
             place = {job.job_id: nth for nth, job in enumerate(wanted)}
             taken.sort(key=lambda claimed: place[claimed.key.job_id])
         return taken, len(won) < sum(len(one.befores) for one in decisions)
 
     def take(self, claim: FirstClaim) -> list[ClaimedAttempt]:
         """Take note of jobs that were claimed without a look before, and return them."""
-        after = claim.after
         taken = []
-        for job_id, version, submitted, recorded_at, _ in claim.found:
-            self._recorded(recorded_at)
-            before = claim.before._replace(submitted=submitted)
-            self._held[job_id] = _Holding(version, before, after)
-            taken.append(ClaimedAttempt(AttemptKey(job_id, after.attempt), submitted))
+        for job_id, version, state, args in claim.found:
+            self._held[job_id] = _Holding(version, state, claim.model)
+            key = AttemptKey(job_id, claim.model.attempt)
+            if state.submitted is not None:
+                taken.append(ClaimedAttempt(key, state.submitted, args))
+        if claim.recorded_at is not None:
+            self._recorded(claim.recorded_at)
         return taken
 
-    def _taken(self, decision: Alike[JobState], won: Container[UUID]) -> Iterator[ClaimedAttempt]:
+    def _taken(
+        self, decision: Alike[JobState], won: Container[UUID], args: Mapping[UUID, str | None]
+    ) -> Iterator[ClaimedAttempt]:
         """Take note of the jobs of one decision that were won, and yield them."""
         attempt = decision.models[0].attempt  # one event, so one number
-        stream_ids, versions = decision.append.stream_ids, decision.append.versions
-        for job_id, version, before, model in zip(
-            stream_ids, versions, decision.befores, decision.models, strict=True
+        version = decision.append.version
+        for job_id, before, model in zip(
+            decision.append.stream_ids, decision.befores, decision.models, strict=True
         ):
             if job_id in won and before.submitted is not None:
                 self._held[job_id] = new(_Holding, (version, before, model))
                 key = new(AttemptKey, (job_id, attempt))
-                yield new(ClaimedAttempt, (key, before.submitted))
+                yield new(ClaimedAttempt, (key, before.submitted, args[job_id]))
 
     async def complete(self, job_ids: Iterable[UUID], command: FinishAttempt) -> frozenset[UUID]:
         """End attempts of one number alike; return the jobs of which that is in the log."""

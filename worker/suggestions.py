@@ -13,8 +13,8 @@ from typing import Final
 
 from reactorcide.eventstore.database import Pool, database_errors
 from reactorcide.eventstore.lane import Lane
-from reactorcide.projections import jobs
-from reactorcide.projections.jobs import ALL, Aged, Job, Share
+from reactorcide.projections import job_suggestions
+from reactorcide.projections.job_suggestions import ALL, Aged, Share, Suggested
 from reactorcide.worker.ageing import Ageing, oldest_id_since
 from reactorcide.worker.claim_scan import ClaimScan
 from reactorcide.worker.coordinator import CoordinatorUnavailable
@@ -39,7 +39,7 @@ class Suggestions:
         self._now = now
         self._ageing = Ageing()
         self._ageing_after = timedelta(seconds=settings.ageing_seconds)
-        self._ahead: asyncio.Task[list[Job]] | None = None
+        self._ahead: asyncio.Task[list[Suggested]] | None = None
         self._read_at = float("-inf")
         self._is_end = False
 
@@ -52,7 +52,7 @@ class Suggestions:
             and not self._ageing.is_due(self._now().timestamp())
         )
 
-    async def take(self, slots: int) -> tuple[list[Job], bool]:
+    async def take(self, slots: int) -> tuple[list[Suggested], bool]:
         """Return up to `slots` jobs, best first, and whether there may be more.
 
         If so, the next ones are being read when this returns.
@@ -79,12 +79,12 @@ class Suggestions:
             await asyncio.gather(ahead, return_exceptions=True)
         await self._lane.close()
 
-    async def _read_ahead(self, slots: int) -> list[Job]:
+    async def _read_ahead(self, slots: int) -> list[Suggested]:
         """Return what was read ahead, as much as there is room for, unless it is old."""
         ahead, self._ahead = self._ahead, None
         if ahead is None:
             return []
-        found: list[Job] = []
+        found: list[Suggested] = []
         with contextlib.suppress(CoordinatorUnavailable):
             found = await ahead
         if time.monotonic() - self._read_at > _STALE_SECONDS:
@@ -96,7 +96,7 @@ class Suggestions:
             self.scan.after = found[-1].submitted.priority, found[-1].job_id
         return found
 
-    async def _look(self, slots: int) -> list[Job]:
+    async def _look(self, slots: int) -> list[Suggested]:
         """Read what comes next; once more from the top, and all, where that is not much."""
         now = self._now().timestamp()
         if self.scan.is_due(now):
@@ -108,13 +108,13 @@ class Suggestions:
             found = await self._read_some(slots, ALL)
         return found
 
-    async def _aged(self, slots: int, now: datetime) -> list[Job]:
+    async def _aged(self, slots: int, now: datetime) -> list[Suggested]:
         """Read what has waited long behind what is served."""
         before = now - self._ageing_after
         aged = Aged(oldest_id_since(before.timestamp()), self._ageing.priority or 0, before)
         began = time.monotonic()
         with our_errors(), database_errors():
-            found = await jobs.claimable_aged(
+            found = await job_suggestions.claimable_aged(
                 self._read,
                 self._queues,
                 self._labels,
@@ -125,10 +125,10 @@ class Suggestions:
         self._ageing.looked(now.timestamp(), time.monotonic() - began, has_found=bool(found))
         return found
 
-    async def _read_some(self, slots: int, share: Share) -> list[Job]:
+    async def _read_some(self, slots: int, share: Share) -> list[Suggested]:
         began = self._read_at = time.monotonic()
         with our_errors(), database_errors():
-            found = await jobs.claimable(
+            found = await job_suggestions.claimable(
                 self._lane, self._queues, self._labels, slots, share, self.scan.after
             )
         last = found[-1] if len(found) == slots else None

@@ -61,7 +61,7 @@ INSERT INTO standings VALUES ($1, $2)
 ON CONFLICT (stream_id) DO UPDATE SET version = excluded.version"""
 GUARD: Final = Guard(
     """UPDATE standings AS s SET version = i.version FROM incoming AS i
-    WHERE s.stream_id = i.stream_id AND s.version = i.version - 1 RETURNING i.*""",
+    WHERE s.stream_id = {wanted} AND s.version = i.version - 1 RETURNING s.stream_id, i.*""",
     "",
 )
 TOLD: Final = """, told AS (

@@ -103,7 +103,7 @@ PLANTED: Final = {
     "guarded: what the row refuses goes in all the same": (
         "guarded",
         "FROM standing\n",
-        "FROM incoming\n",
+        "FROM (SELECT wanted_id AS stream_id, * FROM incoming) AS standing\n",
     ),
 }
 

@@ -10,11 +10,11 @@ import pytest
 
 from reactorcide.eventstore.database import Connection, Database
 from reactorcide.eventstore.domain.job import DeleteJob, Failed, Status, TimedOut
-from reactorcide.projections import due_jobs, jobs
+from reactorcide.projections import due_jobs, job_suggestions, jobs
 from reactorcide.tests.projections.journal import OWNER, Journal, now
 from reactorcide.tests.projections.many_jobs import explained, fill, is_of_jobs, rows_read
 
-SQL: Final = {**jobs.SQL, **due_jobs.SQL}
+SQL: Final = {**jobs.SQL, **due_jobs.SQL, **job_suggestions.SQL}
 OTHER: Final = UUID("018f0000-0000-7000-8000-000000000002")
 
 
@@ -26,10 +26,10 @@ async def test_the_best_priority_is_claimed_first_then_the_oldest(connection: Co
     young = await journal.submit(queue_name="a")
     late = await journal.submit(queue_name="b", priority=-5)
     await journal.submit(queue_name="c", priority=9)
-    found = await jobs.claimable(connection, ["a", "b"], "{}", 10)
+    found = await job_suggestions.claimable(connection, ["a", "b"], "{}", 10)
     assert [job.job_id for job in found] == [urgent, old, young, late]
-    assert len(await jobs.claimable(connection, ["a", "b"], "{}", 3)) == 3
-    assert await jobs.claimable(connection, [], "{}", 3) == []
+    assert len(await job_suggestions.claimable(connection, ["a", "b"], "{}", 3)) == 3
+    assert await job_suggestions.claimable(connection, [], "{}", 3) == []
 
 
 async def test_a_worker_must_carry_all_labels_of_a_job(connection: Connection) -> None:
@@ -42,7 +42,7 @@ async def test_a_worker_must_carry_all_labels_of_a_job(connection: Connection) -
         ({"gpu": "yes", "zone": "b"}, False),
         ({"gpu": "yes", "zone": "a", "disk": "big"}, True),
     ):
-        found = await jobs.claimable(connection, ["default"], json.dumps(carried), 5)
+        found = await job_suggestions.claimable(connection, ["default"], json.dumps(carried), 5)
         assert [job.job_id for job in found] == [job_id] * is_found
 
 
@@ -54,11 +54,40 @@ async def test_a_retry_is_not_claimable_before_its_time(connection: Connection) 
     job = await jobs.get(connection, job_id)
     assert job is not None
     assert job.state.status is Status.QUEUED
-    assert await jobs.claimable(connection, ["default"], "{}", 5) == []
+    assert await job_suggestions.claimable(connection, ["default"], "{}", 5) == []
     assert (await due_jobs.next_due(connection)).at == job.state.available_at
     sooner = now() + timedelta(seconds=300)
     await journal.submit(run_at=sooner)
     assert (await due_jobs.next_due(connection)).at == sooner
+
+
+async def test_a_job_is_suggested_as_it_stands(connection: Connection) -> None:
+    """Tried or not, whatever was asked for; the args apart, where alike jobs share a request."""
+    journal = Journal(connection)
+    asked: dict[str, Any] = {
+        "job_command": None,
+        "handler": "h",
+        "max_attempts": 9,
+        "retry_backoff_seconds": 0,
+    }
+    alike = [await journal.submit(**asked, args={"nth": nth}) for nth in range(3)]
+    tried = [await journal.submit(**asked, args=None), await journal.submit(max_attempts=2)]
+    for job_id in (alike[2], *tried):
+        await journal.finish(job_id, Failed(3, "no"))
+    other = await journal.submit(run_at=now() - timedelta(seconds=9), labels={"a": "b"})
+    await connection.execute("UPDATE jobs SET available_at = now() WHERE available_at > now()")
+    found = await job_suggestions.claimable(connection, ["default"], '{"a": "b"}', 9)
+    assert {one.job_id for one in found} == {*alike, *tried, other}
+    for one in found:
+        job = await jobs.get(connection, one.job_id)
+        assert job is not None
+        submitted = one.submitted
+        if one.args is not None:
+            assert submitted.args is None
+            submitted = submitted.with_args(json.loads(one.args))
+        assert (one.version, one.state._replace(submitted=submitted)) == (job.version, job.state)
+    states = {one.job_id: one.state for one in found}
+    assert states[alike[0]] is states[alike[1]]
 
 
 async def test_a_unique_key_names_the_job_that_has_not_ended(connection: Connection) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactorcide.projections.jobs import ALL, Share
+from reactorcide.projections.job_suggestions import ALL, Share
 from reactorcide.worker.claim_scan import ClaimScan
 
 PLACE: Final = (0, UUID(int=7))

@@ -12,8 +12,8 @@ import pytest
 
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.domain.job import Completed, Released
-from reactorcide.projections import jobs
-from reactorcide.projections.jobs import Share
+from reactorcide.projections import job_suggestions
+from reactorcide.projections.job_suggestions import Share
 from reactorcide.tests.worker.jobs_at_work import SEALER, Desk, call_of, settings_for
 from reactorcide.worker.coordinator import AttemptKey, ClaimedAttempt, Report
 from reactorcide.worker.direct import DirectCoordinator, open_coordinator
@@ -165,7 +165,7 @@ async def test_the_shares_of_the_table_are_disjoint_and_together_all(desk: Desk,
     for salt in (0, 1, 7_000_000_001):
         for after, expected in ((None, ids), ((0, ids[399]), ids[400:])):
             shares = [
-                await jobs.claimable(
+                await job_suggestions.claimable(
                     desk.pool, ("default",), "{}", 1000, Share(of, rank, salt), after
                 )
                 for rank in range(of)

@@ -95,14 +95,17 @@ def test_jobs_that_are_alike_are_decided_alike(
 def test_deciding_for_many_is_deciding_for_each(
     states: list[JobState], of_attempt: Callable[[int], JobCommand], attempt: int
 ) -> None:
-    """The same events, versions and states, one decision an event; what is refused is left out."""
+    """The same events, versions and states, in the same order; what is refused is left out.
+
+    One decision for each event and version.
+    """
     command = of_attempt(attempt)
-    streams = [(UUID(int=nth), state, nth) for nth, state in enumerate(states)]
+    streams = [(UUID(int=nth), state, nth % 3) for nth, state in enumerate(states)]
     decisions = decided_alike(JOB, REPEATS, streams, command, SYSTEM)
     expected = {
         change.stream_id: (append, change) for append, change in one_by_one(streams, command)
     }
-    assert len({one.event for one in decisions}) == len(decisions)
+    assert len({(one.event, one.append.version) for one in decisions}) == len(decisions)
     for one in decisions:
         assert one.append.stream_ids == sorted(one.append.stream_ids)
         for append, change in zip(one.append.each(), one.changes(likewise), strict=True):
@@ -111,7 +114,7 @@ def test_deciding_for_many_is_deciding_for_each(
             assert append[:3] == wanted[:3]
             assert [event[1:] for event in append.events] == [event[1:] for event in wanted.events]
     assert expected == {}
-    event_ids = [event_id for one in decisions for event_id in one.append.event_ids]
+    event_ids = [append.events[0].event_id for one in decisions for append in one.append.each()]
     assert len(set(event_ids)) == len(event_ids)
 
 
