@@ -18,7 +18,7 @@ import asyncpg
 
 from reactorcide import eventstore, projections
 from reactorcide.eventstore import append_sql
-from reactorcide.eventstore.append_sql import Fresh, Guard
+from reactorcide.eventstore.append_sql import Choice, Fresh, Guard
 from reactorcide.eventstore.database import Database
 from reactorcide.projections import job_rows
 from reactorcide.tests.conftest import Connection
@@ -58,9 +58,20 @@ def guards() -> Iterator[tuple[str, Guard]]:
                 yield f"{module.__name__}.{name}", value
 
 
+def choices() -> Iterator[tuple[str, Choice]]:
+    """Give every module-level choice, with a name for it."""
+    for module in modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Choice):
+                yield f"{module.__name__}.{name}", value
+
+
 ALL: Final = dict(texts())
 GUARDS: Final = dict(guards())
+CHOICES: Final = dict(choices())
 OF_GUARDS: Final = frozenset(text for g in GUARDS.values() for text in (g.standing, g.rows))
+OF_CHOICES: Final = re.compile(r"\[first_\w+\]$")
+"""What `Choice`s are put together from is no statement by itself."""
 ALIKE: Final = tuple(
     map(
         frozenset,
@@ -123,7 +134,10 @@ FRESH: Final = {
     for same in ALIKE
     for to_many in (False, True)
 }
-APPENDS: Final = PLAIN | CAREFUL | GUARDED | FRESH
+FOUND: Final = {
+    f"append to found by {name}": append_sql.found(choice) for name, choice in CHOICES.items()
+}
+APPENDS: Final = PLAIN | CAREFUL | GUARDED | FRESH | FOUND
 STATEMENTS: Final = {
     name: text
     for name, text in ALL.items()
@@ -131,6 +145,7 @@ STATEMENTS: Final = {
     and not PART.search(name)
     and not TEMPLATE.search(text)
     and text not in OF_GUARDS
+    and not OF_CHOICES.search(name)
 } | APPENDS
 
 
@@ -139,6 +154,7 @@ def test_the_statements_are_found() -> None:
     assert "reactorcide.eventstore.store._READ_STREAM" in STATEMENTS
     assert len(FRAGMENTS) >= 4
     assert len(GUARDS) >= 3
+    assert len(CHOICES) >= 1
     assert len(STATEMENTS) >= 60
 
 
