@@ -2,7 +2,8 @@
 
 What never changes in a job (owner, queue, when it was submitted) is taken from its row in `jobs`,
 where it stood from its own events up to the position. To which status an event leads is said by
-TRANSITIONS alone and handed to the statements. Writes nothing.
+TRANSITIONS and handed to the statements; a job.submitted takes two steps of it where the job waits
+for nothing. Writes nothing.
 
 Nothing is kept for this, so that no writer pays: counting takes as long as reading what has
 happened since, a page as long as looking at so many jobs' latest events.
@@ -65,7 +66,8 @@ def _leads(targets: dict[str, frozenset[Status]]) -> dict[str, Status]:
 
 
 LEADS: Final = _leads(_targets())
-"""The status that a job has after its latest event, by the event's type."""
+"""The status that a job has after its latest event, by the event's type; a job.submitted that does
+not wait counts as the job.queued behind it."""
 KEEPS: Final = tuple(wire_type for wire_type in _targets() if wire_type not in LEADS)
 """The types that leave a job where it stands."""
 

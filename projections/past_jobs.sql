@@ -1,6 +1,7 @@
 -- The SQL of past_jobs.py. Each statement follows a line `-- name: NAME  what it is for`.
 -- $1 is the position, $2 and $3 say to which status a type of event leads, $4 has the types that
--- leave it as it is. A NULL status means a type that is not known here.
+-- leave it as it is. A NULL status means a type that is not known here. A job.submitted that does
+-- not wait leads where job.queued does; in its version 1 every job waited.
 
 -- name: counts  jobs by queue and status as they stood: as they stand, less what happened since
 WITH leads AS (
@@ -16,7 +17,10 @@ WITH leads AS (
     WHERE status IN ('submitted', 'queued', 'claimed', 'running')
     UNION ALL SELECT queue_name, leads.status, 1 FROM touched AS t
         CROSS JOIN LATERAL (
-            SELECT e.type FROM events AS e
+            SELECT CASE WHEN e.type = 'job.submitted' AND e.schema_version > 1
+                AND e.data -> 'waits' IS DISTINCT FROM 'true'
+                THEN 'job.queued' ELSE e.type END AS type
+            FROM events AS e
             WHERE e.stream_id = t.stream_id AND e.version < t.version
                 AND e.type <> ALL ($4::text[])
             ORDER BY e.version DESC LIMIT 1
@@ -39,7 +43,10 @@ FROM (
     ORDER BY job_id DESC LIMIT $8
 ) AS looked
 CROSS JOIN LATERAL (
-    SELECT e.type FROM events AS e
+    SELECT CASE WHEN e.type = 'job.submitted' AND e.schema_version > 1
+        AND e.data -> 'waits' IS DISTINCT FROM 'true'
+        THEN 'job.queued' ELSE e.type END AS type
+    FROM events AS e
     WHERE e.stream_id = looked.job_id AND e.position <= $1 AND e.type <> ALL ($4::text[])
     ORDER BY e.version DESC LIMIT 1
 ) AS latest

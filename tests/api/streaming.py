@@ -28,19 +28,23 @@ async def streamed(
 
 
 async def durable(stream: Stream, count: int) -> list[Event]:
-    """Return the next so many events that have an id."""
+    """Return the next so many events that have an id; fails after thirty seconds."""
     found: list[Event] = []
-    while len(found) < count:
-        event = await stream.next()
-        if event.id is not None:
-            found.append(event)
+    async with asyncio.timeout(30):
+        while len(found) < count:
+            event = await stream.next()
+            if event.id is not None:
+                found.append(event)
     return found
 
 
 async def all_until(stream: Stream, position: int) -> list[dict[str, Any]]:
-    """Return the data of all events, until a heartbeat says that they are all up to there."""
+    """Return the data of all events, until a heartbeat says that they are all up to there.
+
+    Fails after thirty seconds.
+    """
     found: list[dict[str, Any]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             event = await stream.next()
             if event.id is not None:

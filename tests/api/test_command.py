@@ -135,7 +135,7 @@ async def test_an_ended_job_is_deleted_and_gone_from_every_list(
             problem(await client.get(f"{path}/{suffix}"), 404, "not_found")
         assert (await client.get("/api/v1/jobs")).json()["jobs"] == []
     kept = await services.pool.fetchval("SELECT count(*) FROM events WHERE stream_id = $1", job_id)
-    assert kept == 6
+    assert kept == 5
 
 
 async def test_who_commands_a_job(

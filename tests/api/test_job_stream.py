@@ -23,7 +23,7 @@ async def test_a_job_is_followed_from_its_first_event_to_its_last(
         job_id = (await submit(una))["job_id"]
         path = f"/api/v1/jobs/{job_id}/events"
         async with streamed(una, path) as stream:
-            first = await durable(stream, 2)
+            first = await durable(stream, 1)
             await work.run(services, job_id)
             *rest, end = await stream.rest()
         assert [event.data for event in first + rest] == await events_of(una, job_id)
@@ -55,7 +55,7 @@ async def test_a_job_stream_ends_with_its_token(
         job_id = (await submit(una))["job_id"]
         token_id = (await una.get("/api/v1/me")).json()["token"]["token_id"]
         async with streamed(una, f"/api/v1/jobs/{job_id}/events") as stream:
-            await durable(stream, 2)
+            await durable(stream, 1)
             assert (await admin.delete(f"/api/v1/tokens/{token_id}")).status_code == 204
             async with asyncio.timeout(1):
                 assert [event async for event in stream.events] == []

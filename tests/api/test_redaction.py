@@ -114,7 +114,7 @@ async def test_nothing_of_a_request_is_left_in_the_database(
     (first, *_), *_ = [(await admin.get(f"{path}/events")).json()["events"]]
     assert first == answer
     then = (await admin.get(path, params={"at": position})).json()
-    assert (then["name"], then["status"]) == ("[redacted]", "submitted")
+    assert (then["name"], then["status"]) == ("[redacted]", "queued")
     await assert_equal(database_uri)
 
 

@@ -42,10 +42,12 @@ SELECT queue_name, status, sum(jobs)::int AS jobs FROM (
 _BEFORE: Final = """
 SELECT job_id, status, available_at, l.attempt, l.worker_id, l.lease_until
 FROM jobs LEFT JOIN leases AS l USING (job_id)"""
-# The rows of 0006 kept a time that had come; in those whose fold clears it now, there is one again.
+# The rows of 0006 kept a time that had come; in those whose fold clears it now, there is one again;
+# who was queued by being submitted never had one.
 _KEEP_TIMES: Final = """
 UPDATE jobs SET available_at = created_at
-WHERE available_at IS NULL AND status IN ('queued', 'claimed', 'running', 'completed', 'failed')"""
+WHERE available_at IS NULL AND version > 1
+    AND status IN ('queued', 'claimed', 'running', 'completed', 'failed')"""
 
 
 async def a_job_of_every_kind(connection: Connection) -> None:

@@ -18,7 +18,6 @@ from reactorcide.eventstore.domain.events import (
     JobCompleted,
     JobFailed,
     JobLeaseExpired,
-    JobQueued,
     JobReleased,
     JobStarted,
     JobSubmitted,
@@ -28,7 +27,7 @@ from reactorcide.tests.eventstore.recorded import a_recorded
 from reactorcide.tests.support.server import roomy_root
 
 JOB, ONE, OTHER = new_id(), new_id(), new_id()
-NEW: Final = (JobSubmitted(user_id=new_id(), name="a job", job_command="true"), JobQueued())
+NEW: Final = (JobSubmitted(user_id=new_id(), name="a job", job_command="true"),)
 DONE: Final = (JobStarted(attempt=1), JobCompleted(attempt=1))
 BAD: Final = ("lost", "accepted_stale_writes", "illegal_transitions", "unexplained_extra_runs")
 

@@ -95,8 +95,8 @@ async def test_a_retry_that_falls_due_just_after_a_look_is_not_slept_over(
     async with working(database, settings_for(tmp_path, poll_seconds=3600), HANDLERS) as at_work:
         claim = at_work.coordinator.claim
 
-        async def claim_too_early(slots: int) -> Claim:
-            found = await claim(slots)
+        async def claim_too_early(slots: int, *, is_woken: bool = False) -> Claim:
+            found = await claim(slots, is_woken=is_woken)
             await desk.pool.execute(
                 "UPDATE jobs SET available_at = clock_timestamp()"
                 " WHERE status = 'queued' AND available_at IS NOT NULL"
