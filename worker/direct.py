@@ -199,7 +199,9 @@ class DirectCoordinator:
             self._holdings.append(units), *map(self._complete, alike.values())
         )
         settled = frozenset[UUID]().union(*heard)
-        left = [report for report in reports if report.key.job_id not in settled]
+        left: list[Report] = []
+        if len(settled) < len(reports):
+            left = [report for report in reports if report.key.job_id not in settled]
         refused = await self._finish_each(left) if left else {}
         self._holdings.forget(report.key.job_id for report in reports)
         self._doors.doorbell.ring("events")

@@ -12,6 +12,7 @@ import structlog
 
 from reactorcide.eventstore.domain.errors import CommandRejected
 from reactorcide.eventstore.domain.job import Completed, Failed, Outcome, TimedOut
+from reactorcide.eventstore.record import new
 from reactorcide.worker.coordinator import (
     AttemptKey,
     Coordinator,
@@ -71,7 +72,7 @@ class Reports:
         kept: list[AttemptKey] = []
         while True:
             reports = [
-                Report(handling.claimed.key, outcome)
+                new(Report, (handling.claimed.key, outcome))
                 for handling, outcome in batch
                 if handling.reason is not HaltReason.LOST
             ]
