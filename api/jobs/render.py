@@ -46,9 +46,10 @@ def render(job: Job, keys: ObjectKeys = NO_KEYS) -> dict[str, Any]:
     """Return a job as the API shows it."""
     state, submitted = job.state, job.submitted
     return {
-        "job_id": job.job_id,
-        "user_id": submitted.user_id,
-        "status": state.status,
+        # Ids and the status as texts: the writer of JSON takes long to find out what they are.
+        "job_id": str(job.job_id),
+        "user_id": str(submitted.user_id),
+        "status": str(state.status),
         "version": job.version,
         **_request_of(submitted),
         "created_at": job.created_at,

@@ -8,17 +8,17 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from pydantic_core import to_json
-from starlette.requests import Request
 from starlette.responses import Response
 
-from reactorcide.api.call import Call
+from reactorcide.api.call import Call, JsonAnswer
 from reactorcide.api.errors import conflict, invalid_field, malformed_request
+from reactorcide.api.exchange import exchange_of
 from reactorcide.api.jobs.render import etag_of, location_of, render
 from reactorcide.api.jobs.requests import BatchRequest, JobRequest
 from reactorcide.api.jobs.sight import commandable_job
@@ -34,8 +34,7 @@ from reactorcide.projections.jobs import Job
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(NamedTuple):
     """The answer to a submit, as it can be kept and given again."""
 
     status: int
@@ -46,14 +45,16 @@ class Made:
 
     def response(self, *, is_replayed: bool = False) -> Response:
         """Return it as an answer."""
-        headers = {
-            "Location": self.location,
-            "ETag": self.etag,
-            "Deduplicated": "true" if self.is_deduplicated else None,
-            "Idempotent-Replayed": "true" if is_replayed else None,
-        }
-        given = {name: text for name, text in headers.items() if text is not None}
-        return Response(self.body, self.status, given, media_type="application/json")
+        headers = {}
+        if self.location is not None:
+            headers["Location"] = self.location
+        if self.etag is not None:
+            headers["ETag"] = self.etag
+        if self.is_deduplicated:
+            headers["Deduplicated"] = "true"
+        if is_replayed:
+            headers["Idempotent-Replayed"] = "true"
+        return JsonAnswer(self.body, self.status, headers)
 
 
 Work: TypeAlias = Callable[[Connection], Awaitable[Made]]
@@ -63,7 +64,7 @@ async def submit_job(call: Call[JobRequest, None]) -> Response:
     """Submit a job."""
     asked = call.body
     submission = Submission(asked.submitted(call.caller.user_id, call.services.sealer.seal))
-    key = _idempotency_key(call.request)
+    key = _idempotency_key(call)
     if key is None and asked.unique_key is None:
         services = call.services
         (job,) = await submit(services.pool, services.jobs, [submission], call.context)
@@ -82,7 +83,7 @@ async def submit_batch(call: Call[BatchRequest, None]) -> Response:
         Submission(asked.submitted(owner, seal), f"/jobs/{nth}")
         for nth, asked in enumerate(call.body.jobs)
     ]
-    key = _idempotency_key(call.request)
+    key = _idempotency_key(call)
     if key is None and all(one.submitted.unique_key is None for one in submissions):
         services = call.services
         made = await submit(services.pool, services.jobs, submissions, call.context)
@@ -109,7 +110,7 @@ async def retry(call: Call[None, None]) -> Response:
     """Submit an ended job once more, as a new one."""
     old = await commandable_job(call)
     cause = await _end_of(call.services, old.job_id)
-    call = replace(call, context=replace(call.context, causation_id=cause))
+    call = call._replace(context=replace(call.context, causation_id=cause))
     submission = Submission(retry_request(old.state, old.job_id))
     if submission.submitted.unique_key is None:
         services = call.services
@@ -147,10 +148,10 @@ def _announced(call: Call[Any, Any], made: Made) -> Made:
     return made
 
 
-def _idempotency_key(request: Request) -> str | None:
-    given = request.headers.getlist("idempotency-key")
-    if not given:
+def _idempotency_key(call: Call[Any, Any]) -> str | None:
+    if b"idempotency-key" not in exchange_of(call.request.scope).given:
         return None
+    given = call.request.headers.getlist("idempotency-key")
     if len(given) > 1 or not _KEY.fullmatch(given[0]):
         detail = "Idempotency-Key must be 1 to 255 printable ASCII characters"
         raise malformed_request(detail, code="idempotency_key")
