@@ -160,10 +160,11 @@ def _query_of(model: type[BaseModel] | None, request: Request) -> BaseModel | No
         raise problem_of_validation(error) from None
 
 
-def _body_of(operation: Operation, model: type[BaseModel], raw: bytes) -> BaseModel:
+def _body_of(operation: Operation, model: type[BaseModel], raw: bytes) -> Any:  # noqa: ANN401 - JSON
     content = {} if operation.body_is_optional and not raw.strip() else parse_object(raw)
+    read = operation.read_body or model.model_validate
     try:
-        return model.model_validate(content)
+        return read(content)
     except ValidationError as error:
         raise problem_of_validation(error) from None
 

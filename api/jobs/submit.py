@@ -19,10 +19,17 @@ from starlette.responses import Response
 from reactorcide.api.call import Call, JsonAnswer
 from reactorcide.api.errors import conflict, invalid_field, malformed_request
 from reactorcide.api.exchange import exchange_of
+from reactorcide.api.jobs.batches import AlikeJobs
 from reactorcide.api.jobs.render import etag_of, location_of, render
 from reactorcide.api.jobs.requests import BatchRequest, JobRequest
 from reactorcide.api.jobs.sight import commandable_job
-from reactorcide.api.jobs.submission import Submission, submit, submit_unless_active
+from reactorcide.api.jobs.submission import (
+    Submission,
+    append_new,
+    new_units,
+    submit,
+    submit_unless_active,
+)
 from reactorcide.api.services import Services
 from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.domain.job import retry_request
@@ -76,14 +83,17 @@ async def submit_job(call: Call[JobRequest, None]) -> Response:
     return await _in_transaction(call, key, work)
 
 
-async def submit_batch(call: Call[BatchRequest, None]) -> Response:
+async def submit_batch(call: Call[BatchRequest | AlikeJobs, None]) -> Response:
     """Submit up to 1,000 jobs, all or nothing."""
     owner, seal = call.caller.user_id, call.services.sealer.seal
+    key, asked = _idempotency_key(call), call.body
+    if isinstance(asked, AlikeJobs):
+        if key is None:
+            return await _submit_alike(call, asked)
+        asked = asked.each()
     submissions = [
-        Submission(asked.submitted(owner, seal), f"/jobs/{nth}")
-        for nth, asked in enumerate(call.body.jobs)
+        Submission(one.submitted(owner, seal), f"/jobs/{nth}") for nth, one in enumerate(asked.jobs)
     ]
-    key = _idempotency_key(call)
     if key is None and all(one.submitted.unique_key is None for one in submissions):
         services = call.services
         made = await submit(services.pool, services.jobs, submissions, call.context)
@@ -95,6 +105,15 @@ async def submit_batch(call: Call[BatchRequest, None]) -> Response:
         return _made_many(answers)
 
     return await _in_transaction(call, key, work)
+
+
+async def _submit_alike(call: Call[Any, None], alike: AlikeJobs) -> Response:
+    """Submit jobs that nothing holds back, all or nothing."""
+    services = call.services
+    facts, texts = alike.facts(call.caller.user_id, services.sealer.seal)
+    units = new_units(facts, [False] * len(facts), call.context, texts)
+    jobs = await append_new(services.jobs, units)
+    return _announced(call, Made(HTTPStatus.CREATED, alike.shown(jobs))).response()
 
 
 async def _end_of(services: Services, job_id: UUID) -> UUID:

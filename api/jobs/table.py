@@ -7,6 +7,7 @@ from reactorcide.api import views
 from reactorcide.api.differences import DiffQuery
 from reactorcide.api.events.stream import EVENT_STREAM
 from reactorcide.api.jobs import artifacts, command, logs, show, submit
+from reactorcide.api.jobs.batches import read_batch
 from reactorcide.api.jobs.requests import BatchRequest, JobListQuery, JobRequest
 from reactorcide.api.moments import AtQuery
 from reactorcide.api.operations import LAST_EVENT_ID, V1, Operation
@@ -59,6 +60,7 @@ JOBS: Final = (
         tag="jobs",
         scopes=_WRITE,
         body=BatchRequest,
+        read_body=read_batch,
         headers=_KEY,
         status=HTTPStatus.CREATED,
         answer=views.JobBatchView,
