@@ -19,7 +19,7 @@ from starlette.responses import Response
 from reactorcide.api.call import Call, JsonAnswer
 from reactorcide.api.errors import conflict, invalid_field, malformed_request
 from reactorcide.api.exchange import exchange_of
-from reactorcide.api.jobs.batches import AlikeJobs
+from reactorcide.api.jobs.kinds import AlikeJobs
 from reactorcide.api.jobs.render import etag_of, location_of, render
 from reactorcide.api.jobs.requests import BatchRequest, JobRequest
 from reactorcide.api.jobs.sight import commandable_job
@@ -67,11 +67,16 @@ class Made(NamedTuple):
 Work: TypeAlias = Callable[[Connection], Awaitable[Made]]
 
 
-async def submit_job(call: Call[JobRequest, None]) -> Response:
+async def submit_job(call: Call[JobRequest | AlikeJobs, None]) -> Response:
     """Submit a job."""
-    asked = call.body
+    key, asked = _idempotency_key(call), call.body
+    if isinstance(asked, AlikeJobs):
+        if key is None:
+            (job,), (text,) = await _submitted_alike(call, asked)
+            made = Made(HTTPStatus.CREATED, text.encode(), location_of(job), etag_of(job))
+            return _announced(call, made).response()
+        (asked,) = asked.each()
     submission = Submission(asked.submitted(call.caller.user_id, call.services.sealer.seal))
-    key = _idempotency_key(call)
     if key is None and asked.unique_key is None:
         services = call.services
         (job,) = await submit(services.pool, services.jobs, [submission], call.context)
@@ -89,10 +94,14 @@ async def submit_batch(call: Call[BatchRequest | AlikeJobs, None]) -> Response:
     key, asked = _idempotency_key(call), call.body
     if isinstance(asked, AlikeJobs):
         if key is None:
-            return await _submit_alike(call, asked)
-        asked = asked.each()
+            _, texts = await _submitted_alike(call, asked)
+            body = f'{{"jobs":[{",".join(texts)}]}}'.encode()
+            return _announced(call, Made(HTTPStatus.CREATED, body)).response()
+        requests = asked.each()
+    else:
+        requests = asked.jobs
     submissions = [
-        Submission(one.submitted(owner, seal), f"/jobs/{nth}") for nth, one in enumerate(asked.jobs)
+        Submission(one.submitted(owner, seal), f"/jobs/{nth}") for nth, one in enumerate(requests)
     ]
     if key is None and all(one.submitted.unique_key is None for one in submissions):
         services = call.services
@@ -107,13 +116,12 @@ async def submit_batch(call: Call[BatchRequest | AlikeJobs, None]) -> Response:
     return await _in_transaction(call, key, work)
 
 
-async def _submit_alike(call: Call[Any, None], alike: AlikeJobs) -> Response:
-    """Submit jobs that nothing holds back, all or nothing."""
-    services = call.services
-    facts, texts = alike.facts(call.caller.user_id, services.sealer.seal)
+async def _submitted_alike(call: Call[Any, None], alike: AlikeJobs) -> tuple[list[Job], list[str]]:
+    """Submit jobs that nothing holds back, all or nothing; return them, and as JSON."""
+    facts, texts = alike.facts(call.caller.user_id)
     units = new_units(facts, [False] * len(facts), call.context, texts)
-    jobs = await append_new(services.jobs, units)
-    return _announced(call, Made(HTTPStatus.CREATED, alike.shown(jobs))).response()
+    jobs = await append_new(call.services.jobs, units)
+    return jobs, alike.shown(jobs)
 
 
 async def _end_of(services: Services, job_id: UUID) -> UUID:

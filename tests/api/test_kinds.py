@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from reactorcide.api.jobs.batches import AlikeJobs, read_batch
+from reactorcide.api.jobs.kinds import AlikeJobs, read_batch, read_job
 from reactorcide.api.jobs.render import render
-from reactorcide.api.jobs.requests import ARGS_BYTES, BatchRequest
+from reactorcide.api.jobs.requests import ARGS_BYTES, BatchRequest, JobRequest
 from reactorcide.eventstore.codec import Encoded, decode
 from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.eventstore.domain.job import JobState, Status
@@ -84,14 +84,14 @@ def made(fact: JobSubmitted) -> Job:
 
 def check_alike(alike: AlikeJobs, facts: list[JobSubmitted]) -> None:
     """Compare what is recorded and what is answered with what each job would be."""
-    found, written = alike.facts(USER, sealed)
+    found, written = alike.facts(USER)
     assert found == facts
     wire = JobSubmitted.wire_type, JobSubmitted.schema_version
     assert [decode(Encoded(0, *wire, text)) for text in written] == facts
     new = [made(fact) for fact in facts]
-    answer = to_json({"jobs": [render(job) for job in new]})
-    assert from_json(alike.shown(new)) == from_json(answer)
-    assert alike.each().jobs == BatchRequest.model_validate(alike.content).jobs
+    answer = to_json([render(job) for job in new])
+    assert [from_json(text) for text in alike.shown(new)] == from_json(answer)
+    assert alike.each() == [JobRequest.model_validate(job) for job in alike.jobs]
 
 
 @given(st.lists(jobs, min_size=1, max_size=5))
@@ -111,6 +111,20 @@ def test_a_batch_is_read_as_each_of_its_jobs(batch: list[dict[str, Any]]) -> Non
         check_alike(found, facts)
     else:
         assert any({"secret_env_vars", "unique_key"} & job.keys() for job in batch)
+
+
+@given(jobs)
+def test_a_job_is_read_as_if_there_were_no_others(job: dict[str, Any]) -> None:
+    """Whatever was read before: the same fact and answer, or the same words of refusal."""
+    facts = each({"jobs": [job]})
+    if facts is None:
+        with pytest.raises(ValidationError) as refused:
+            read_job(job)
+        with pytest.raises(ValidationError) as wanted:
+            JobRequest.model_validate(job)
+        assert refused.value.errors(include_url=False) == wanted.value.errors(include_url=False)
+    elif isinstance(found := read_job(job), AlikeJobs):
+        check_alike(found, facts)
 
 
 @given(st.lists(right_jobs, min_size=1, max_size=40))
