@@ -22,15 +22,21 @@ def address_of(
     `X-Forwarded-For` is read from its right end: every hop that is trusted hands on what it was
     told, and the first one that is not is the client.
     """
-    address = _parse(peer or "")
     if not trusted or not forwarded_for:
-        return str(address) if address else None
+        return _as_text(peer or "")
+    address = _parse(peer or "")
     hops = [hop.strip() for line in forwarded_for for hop in line.split(",")]
     while address and hops and any(address in network for network in trusted):
         before = _parse(hops.pop())
         if before is None:
             break
         address = before
+    return str(address) if address else None
+
+
+@lru_cache(maxsize=4096)
+def _as_text(peer: str) -> str | None:
+    address = _parse(peer)
     return str(address) if address else None
 
 

@@ -35,12 +35,12 @@ _HEADERS: Final = {
 
 async def document(call: Call[None, None]) -> Response:
     """Answer with the OpenAPI document."""
-    return Response(to_json(call.request.app.state.openapi), media_type="application/json")
+    return Response(to_json(call.request.app.openapi), media_type="application/json")
 
 
 async def page(call: Call[None, None]) -> Response:
     """Answer with the document for people to read."""
-    html = render(call.request.app.state.openapi)
+    html = render(call.request.app.openapi)
     return Response(html, headers=_HEADERS, media_type="text/html")
 
 

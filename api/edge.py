@@ -126,10 +126,12 @@ def _sending(exchange: Exchange, send: Send) -> Send:
 
 
 def _headers_of(given: list[tuple[bytes, bytes]], exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    names = {name for name, _ in given}
+    names = [name for name, _ in given]
     headers = [*given, (b"x-request-id", exchange.request_id.encode("ascii")), _NO_SNIFF]
     if b"cache-control" not in names:
         headers.append(_NO_STORE)
-    more = ((name.lower().encode(), text.encode()) for name, text in exchange.headers.items())
-    headers.extend((name, text) for name, text in more if name not in names)
+    for title, text in exchange.headers.items():
+        name = title.lower().encode()
+        if name not in names:
+            headers.append((name, text.encode()))
     return headers

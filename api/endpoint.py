@@ -4,11 +4,11 @@ The order of refusals is fixed: token (401), rate (429), method (405), scope (40
 query (422), body (415, 413, 400, 422). What a handler decides comes after all of these.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from reactorcide.api.call import NOBODY, Call, Caller
@@ -35,6 +35,7 @@ from reactorcide.eventstore.record import Context
 MAX_BODY_BYTES: Final = 1024 * 1024
 _USER_AGENT_LETTERS: Final = 256
 _NO_ID: Final = NOBODY.user_id
+_JSON: Final = b"application/json"
 
 
 class _NoQuery(RequestModel):
@@ -57,14 +58,11 @@ class PathEndpoint:
         request = Request(scope, receive, send)
         exchange = exchange_of(scope)
         services = self._services
-        peer = scope["client"][0] if scope.get("client") else None
-        trusted = services.settings.trusted_proxies
-        forwarded = request.headers.getlist("x-forwarded-for") if trusted else ()
-        exchange.ip = address_of(peer, forwarded, trusted)
+        exchange.ip = self._address_of(request)
         operation = self._operations.get(scope["method"])
         if operation is not None:
             exchange.wanted = operation.name
-        caller = NOBODY if self._is_public else await self._admit(request, exchange)
+        caller = NOBODY if self._is_public else await self._admit(exchange)
         if operation is None:
             raise method_not_allowed(scope["method"], self._allow)
         exchange.operation, exchange.is_quiet = operation.name, operation.is_public
@@ -75,10 +73,16 @@ class PathEndpoint:
         response = await operation.handler(call)
         await response(scope, receive, send)
 
-    async def _admit(self, request: Request, exchange: Exchange) -> Caller:
+    def _address_of(self, request: Request) -> str | None:
+        client = request.scope.get("client")
+        trusted = self._services.settings.trusted_proxies
+        forwarded = request.headers.getlist("x-forwarded-for") if trusted else ()
+        return address_of(client[0] if client else None, forwarded, trusted)
+
+    async def _admit(self, exchange: Exchange) -> Caller:
         """Return who asks, if its token holds and it does not ask too often."""
         services = self._services
-        header = request.headers.get("authorization")
+        header = _text_of(exchange.given, b"authorization")
         caller = await services.authenticator.authenticate(header, exchange.ip)
         exchange.caller = caller.said
         limiter = services.limiter
@@ -99,9 +103,10 @@ async def _call_of(
     raw = b""
     body = None
     if operation.body is not None:
+        _check_media_type(exchange.given)
         raw = await _read_body(request, services.settings.body_seconds)
         body = _body_of(operation, operation.body, raw)
-    context = _context_of(request, caller, exchange)
+    context = _context_of(caller, exchange)
     return Call(services, request, caller, context, object_id, body, raw, query)
 
 
@@ -115,8 +120,14 @@ def _object_id(operation: Operation, request: Request) -> Any:  # noqa: ANN401 -
     return _NO_ID
 
 
-def _context_of(request: Request, caller: Caller, exchange: Exchange) -> Context:
-    agent = request.headers.get("user-agent")
+def _text_of(given: Mapping[bytes, bytes], name: bytes) -> str | None:
+    """Return what a header says, in the letters of HTTP."""
+    value = given.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _context_of(caller: Caller, exchange: Exchange) -> Context:
+    agent = _text_of(exchange.given, b"user-agent")
     return Context(
         actor_type="user",
         actor_id=caller.user_id,
@@ -149,46 +160,44 @@ def _query_of(model: type[BaseModel] | None, request: Request) -> BaseModel | No
         raise problem_of_validation(error) from None
 
 
-def _body_of(operation: Operation, model: type[BaseModel], raw: bytes) -> BaseModel:
+def _body_of(operation: Operation, model: type[BaseModel], raw: bytes) -> Any:  # noqa: ANN401 - JSON
     content = {} if operation.body_is_optional and not raw.strip() else parse_object(raw)
+    read = operation.read_body or model.model_validate
     try:
-        return model.model_validate(content)
+        return read(content)
     except ValidationError as error:
         raise problem_of_validation(error) from None
 
 
 async def _read_body(request: Request, seconds: float) -> bytes:
-    """Return the whole body, if it is JSON and small enough.
+    """Return the whole body, if it is small enough.
 
     That it arrives in `seconds` is seen to by the server, which cuts the line.
     """
-    _check_media_type(request)
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > MAX_BODY_BYTES:
+    length = exchange_of(request.scope).given.get(b"content-length", b"")
+    if length.isdigit() and int(length) > MAX_BODY_BYTES:
         raise too_large(MAX_BODY_BYTES)
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > MAX_BODY_BYTES:
-                raise too_large(MAX_BODY_BYTES)
-            parts.append(part)
-    except ClientDisconnect:
-        raise request_timeout(seconds) from None
-    return b"".join(parts)
+    body = bytearray()
+    is_whole = False
+    while not is_whole:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise request_timeout(seconds)
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise too_large(MAX_BODY_BYTES)
+        is_whole = not message.get("more_body", False)
+    return bytes(body)
 
 
-def _check_media_type(request: Request) -> None:
+def _check_media_type(given: Mapping[bytes, bytes]) -> None:
     """Refuse what says of itself that it is no JSON in UTF-8, as it stands."""
-    given = request.headers.get("content-type", "application/json")
-    if given == "application/json":
-        media_type, charset = given, ""
-    else:
-        media_type, _, parameters = given.lower().partition(";")
-        charset = parameters.partition("charset=")[2].strip(' "')
-    coding = request.headers.get("content-encoding", "identity")
-    if media_type.strip() != "application/json" or charset not in {"", "utf-8", "utf8"}:
-        raise unsupported_media_type(given)
-    if coding != "identity":
-        raise unsupported_media_type(coding)
+    said = given.get(b"content-type", _JSON)
+    if said != _JSON:
+        media_type, _, parameters = said.lower().partition(b";")
+        charset = parameters.partition(b"charset=")[2].strip(b' "')
+        if media_type.strip() != _JSON or charset not in {b"", b"utf-8", b"utf8"}:
+            raise unsupported_media_type(said.decode("latin-1"))
+    coding = given.get(b"content-encoding", b"identity")
+    if coding != b"identity":
+        raise unsupported_media_type(coding.decode("latin-1"))

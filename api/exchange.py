@@ -22,6 +22,8 @@ class Exchange:
     request_id: str
     correlation_id: UUID
     """Shared by everything that follows from the request."""
+    given: Mapping[bytes, bytes]
+    """The request's headers; of one that is given twice, the first."""
     started: float = field(default_factory=time.perf_counter)
     operation: str = "unknown"
     """The operation's name; `unknown` where none was found."""
@@ -49,11 +51,10 @@ class Exchange:
 def open_exchange(scope: Scope) -> Exchange:
     """Begin an exchange: with the caller's request id if it is usable, else a new one."""
     own = new_id()
-    request_id = ""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
-            request_id = value.decode("ascii")
-    exchange = Exchange(request_id or str(own), own)
+    given = dict(reversed(scope["headers"]))
+    asked = given.get(b"x-request-id", b"")
+    request_id = asked.decode("ascii") if REQUEST_ID.fullmatch(asked) else str(own)
+    exchange = Exchange(request_id, own, given)
     scope[_KEY] = exchange
     return exchange
 

@@ -36,6 +36,8 @@ class Operation:
     """One of them is needed; with none, any token will do."""
     body: type[BaseModel] | None = None
     body_is_optional: bool = False
+    read_body: Callable[[dict[str, Any]], Any] | None = None
+    """Makes of the JSON what the handler is given; without it that is the model `body`."""
     query: type[BaseModel] | None = None
     headers: Mapping[str, str] | None = None
     """Request headers it reads, with what they mean."""

@@ -41,7 +41,7 @@ _ENV_BYTES: Final = 256 * 1024
 _LABEL_BYTES: Final = 16 * 1024
 ARGS_BYTES: Final = 256 * 1024
 _SECRET_MIN_BYTES: Final = 4
-_BATCH_JOBS: Final = 1000
+BATCH_JOBS: Final = 1000
 _GIT_SCHEMES: Final = frozenset({"https", "ssh", "git", "file"})
 _HANDLER: Final = r"^[a-zA-Z0-9][a-zA-Z0-9._:-]{0,254}$"
 _COMMANDS_ALONE: Final = frozenset(
@@ -264,7 +264,7 @@ _FACTS_ALONE: Final = {"sealed_env_vars": NOTHING, "retry_of": None, "waits": Fa
 class BatchRequest(RequestModel):
     """Up to 1,000 jobs, all or nothing."""
 
-    jobs: Annotated[list[JobRequest], Field(min_length=1, max_length=_BATCH_JOBS)]
+    jobs: Annotated[list[JobRequest], Field(min_length=1, max_length=BATCH_JOBS)]
 
 
 Status: TypeAlias = Literal[

@@ -62,6 +62,11 @@ async def submit(
     else:
         waiting = [False] * len(submissions)
     units = new_units([one.submitted for one in submissions], waiting, context)
+    return await append_new(door, units)
+
+
+async def append_new(door: AppendDoor[JobState], units: Sequence[Unit[JobState]]) -> list[Job]:
+    """Record what makes new jobs, all or none; return them in their order."""
     results = await door.append(units)
     return [_job_of(change, result) for (_, change), result in zip(units, results, strict=True)]
 

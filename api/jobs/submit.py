@@ -8,21 +8,28 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from pydantic_core import to_json
-from starlette.requests import Request
 from starlette.responses import Response
 
-from reactorcide.api.call import Call
+from reactorcide.api.call import Call, JsonAnswer
 from reactorcide.api.errors import conflict, invalid_field, malformed_request
+from reactorcide.api.exchange import exchange_of
+from reactorcide.api.jobs.kinds import AlikeJobs
 from reactorcide.api.jobs.render import etag_of, location_of, render
 from reactorcide.api.jobs.requests import BatchRequest, JobRequest
 from reactorcide.api.jobs.sight import commandable_job
-from reactorcide.api.jobs.submission import Submission, submit, submit_unless_active
+from reactorcide.api.jobs.submission import (
+    Submission,
+    append_new,
+    new_units,
+    submit,
+    submit_unless_active,
+)
 from reactorcide.api.services import Services
 from reactorcide.eventstore.database import Connection
 from reactorcide.eventstore.domain.job import retry_request
@@ -34,8 +41,7 @@ from reactorcide.projections.jobs import Job
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(NamedTuple):
     """The answer to a submit, as it can be kept and given again."""
 
     status: int
@@ -46,24 +52,31 @@ class Made:
 
     def response(self, *, is_replayed: bool = False) -> Response:
         """Return it as an answer."""
-        headers = {
-            "Location": self.location,
-            "ETag": self.etag,
-            "Deduplicated": "true" if self.is_deduplicated else None,
-            "Idempotent-Replayed": "true" if is_replayed else None,
-        }
-        given = {name: text for name, text in headers.items() if text is not None}
-        return Response(self.body, self.status, given, media_type="application/json")
+        headers = {}
+        if self.location is not None:
+            headers["Location"] = self.location
+        if self.etag is not None:
+            headers["ETag"] = self.etag
+        if self.is_deduplicated:
+            headers["Deduplicated"] = "true"
+        if is_replayed:
+            headers["Idempotent-Replayed"] = "true"
+        return JsonAnswer(self.body, self.status, headers)
 
 
 Work: TypeAlias = Callable[[Connection], Awaitable[Made]]
 
 
-async def submit_job(call: Call[JobRequest, None]) -> Response:
+async def submit_job(call: Call[JobRequest | AlikeJobs, None]) -> Response:
     """Submit a job."""
-    asked = call.body
+    key, asked = _idempotency_key(call), call.body
+    if isinstance(asked, AlikeJobs):
+        if key is None:
+            (job,), (text,) = await _submitted_alike(call, asked)
+            made = Made(HTTPStatus.CREATED, text.encode(), location_of(job), etag_of(job))
+            return _announced(call, made).response()
+        (asked,) = asked.each()
     submission = Submission(asked.submitted(call.caller.user_id, call.services.sealer.seal))
-    key = _idempotency_key(call.request)
     if key is None and asked.unique_key is None:
         services = call.services
         (job,) = await submit(services.pool, services.jobs, [submission], call.context)
@@ -75,14 +88,21 @@ async def submit_job(call: Call[JobRequest, None]) -> Response:
     return await _in_transaction(call, key, work)
 
 
-async def submit_batch(call: Call[BatchRequest, None]) -> Response:
+async def submit_batch(call: Call[BatchRequest | AlikeJobs, None]) -> Response:
     """Submit up to 1,000 jobs, all or nothing."""
     owner, seal = call.caller.user_id, call.services.sealer.seal
+    key, asked = _idempotency_key(call), call.body
+    if isinstance(asked, AlikeJobs):
+        if key is None:
+            _, texts = await _submitted_alike(call, asked)
+            body = f'{{"jobs":[{",".join(texts)}]}}'.encode()
+            return _announced(call, Made(HTTPStatus.CREATED, body)).response()
+        requests = asked.each()
+    else:
+        requests = asked.jobs
     submissions = [
-        Submission(asked.submitted(owner, seal), f"/jobs/{nth}")
-        for nth, asked in enumerate(call.body.jobs)
+        Submission(one.submitted(owner, seal), f"/jobs/{nth}") for nth, one in enumerate(requests)
     ]
-    key = _idempotency_key(call.request)
     if key is None and all(one.submitted.unique_key is None for one in submissions):
         services = call.services
         made = await submit(services.pool, services.jobs, submissions, call.context)
@@ -94,6 +114,14 @@ async def submit_batch(call: Call[BatchRequest, None]) -> Response:
         return _made_many(answers)
 
     return await _in_transaction(call, key, work)
+
+
+async def _submitted_alike(call: Call[Any, None], alike: AlikeJobs) -> tuple[list[Job], list[str]]:
+    """Submit jobs that nothing holds back, all or nothing; return them, and as JSON."""
+    facts, texts = alike.facts(call.caller.user_id)
+    units = new_units(facts, [False] * len(facts), call.context, texts)
+    jobs = await append_new(call.services.jobs, units)
+    return jobs, alike.shown(jobs)
 
 
 async def _end_of(services: Services, job_id: UUID) -> UUID:
@@ -109,7 +137,7 @@ async def retry(call: Call[None, None]) -> Response:
     """Submit an ended job once more, as a new one."""
     old = await commandable_job(call)
     cause = await _end_of(call.services, old.job_id)
-    call = replace(call, context=replace(call.context, causation_id=cause))
+    call = call._replace(context=replace(call.context, causation_id=cause))
     submission = Submission(retry_request(old.state, old.job_id))
     if submission.submitted.unique_key is None:
         services = call.services
@@ -147,10 +175,10 @@ def _announced(call: Call[Any, Any], made: Made) -> Made:
     return made
 
 
-def _idempotency_key(request: Request) -> str | None:
-    given = request.headers.getlist("idempotency-key")
-    if not given:
+def _idempotency_key(call: Call[Any, Any]) -> str | None:
+    if b"idempotency-key" not in exchange_of(call.request.scope).given:
         return None
+    given = call.request.headers.getlist("idempotency-key")
     if len(given) > 1 or not _KEY.fullmatch(given[0]):
         detail = "Idempotency-Key must be 1 to 255 printable ASCII characters"
         raise malformed_request(detail, code="idempotency_key")

@@ -7,6 +7,7 @@ from reactorcide.api import views
 from reactorcide.api.differences import DiffQuery
 from reactorcide.api.events.stream import EVENT_STREAM
 from reactorcide.api.jobs import artifacts, command, logs, show, submit
+from reactorcide.api.jobs.kinds import read_batch, read_job
 from reactorcide.api.jobs.requests import BatchRequest, JobListQuery, JobRequest
 from reactorcide.api.moments import AtQuery
 from reactorcide.api.operations import LAST_EVENT_ID, V1, Operation
@@ -33,6 +34,7 @@ JOBS: Final = (
         tag="jobs",
         scopes=_WRITE,
         body=JobRequest,
+        read_body=read_job,
         headers=_KEY,
         status=HTTPStatus.CREATED,
         also={HTTPStatus.OK: "A job with this unique_key that has not ended: `Deduplicated: true`"},
@@ -59,6 +61,7 @@ JOBS: Final = (
         tag="jobs",
         scopes=_WRITE,
         body=BatchRequest,
+        read_body=read_batch,
         headers=_KEY,
         status=HTTPStatus.CREATED,
         answer=views.JobBatchView,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from reactorcide.api.http_protocol import GuardedProtocol
 from reactorcide.api.server import ApiServer
 from reactorcide.api.services import Services
 from reactorcide.api.settings import ApiSettings
@@ -61,6 +62,19 @@ async def test_a_second_head_that_does_not_come_ends_the_connection(services: Se
         assert first.startswith(b"HTTP/1.1 200 ")
         writer.write(b"GET /livez HT")
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_line_on_which_nothing_comes_any_more_is_cut(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted from the last answer, however many there were."""
+    seconds = property(lambda _: 0.5, lambda _, _given: None)  # instead of uvicorn's five
+    monkeypatch.setattr(GuardedProtocol, "timeout_keep_alive", seconds, raising=False)
+    async with line_to(services) as (reader, writer):
+        for _ in range(3):
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+            await reader.readuntil(b'{"status":"alive"}')
+        assert await reader.read() == b""
 
 
 async def test_a_head_that_is_too_large_is_413(services: Services) -> None:
