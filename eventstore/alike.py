@@ -7,7 +7,7 @@ them. It knows no particular rule and no table.
 
 from collections.abc import Callable, Hashable, Iterable
 from operator import itemgetter
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from reactorcide.eventstore.codec import encode
@@ -16,11 +16,13 @@ from reactorcide.eventstore.domain.errors import CommandRejected
 from reactorcide.eventstore.domain.events import Event
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.ids import NO_ID, new_ids
-from reactorcide.eventstore.record import AppendToMany, Context
+from reactorcide.eventstore.record import AppendToMany, Context, ThenToMany
 
 S = TypeVar("S")
 C = TypeVar("C")
 E = TypeVar("E", bound=Event)
+
+_MOST_EVENTS: Final = 2
 
 
 class Repeats(NamedTuple, Generic[S]):
@@ -35,17 +37,23 @@ class Repeats(NamedTuple, Generic[S]):
 class Alike(NamedTuple, Generic[S]):
     """What a command comes to for many streams. The lists are as long as those of `append`."""
 
-    event: Event
+    events: tuple[Event, ...]
+    """One, or two."""
     append: AppendToMany
     befores: list[S]
     """How the streams stood."""
     models: list[S]
-    """How one that stood alike stands after the event."""
+    """How one that stood alike stands afterwards."""
+
+    @property
+    def event(self) -> Event:
+        """The first one."""
+        return self.events[0]
 
     def changes(self, likewise: Callable[[S, S], S]) -> list[Change[S]]:
         """Return what a projection is told of each stream by itself."""
         return [
-            Change(stream_id, version, likewise(before, model), (self.event,))
+            Change(stream_id, version, likewise(before, model), self.events)
             for stream_id, version, before, model in zip(
                 self.append.stream_ids, self.append.versions, self.befores, self.models, strict=True
             )
@@ -62,10 +70,10 @@ def decided_alike(
     """Decide one command for many streams (id, state, version); a result for each event.
 
     The rules are asked once for all streams that are alike: they are pure. What they refuse,
-    what is already so, and what is decided with several events is left out.
+    what is already so, and what is decided with more than two events is left out.
     """
     known: dict[Hashable, tuple[Alike[S], S] | None] = {}
-    found: dict[tuple[str, str], Alike[S]] = {}
+    found: dict[Hashable, Alike[S]] = {}
     last, decision = None, None
     for stream_id, state, version in sorted(streams, key=itemgetter(0)):
         if state is not last:  # many may stand by one model
@@ -76,11 +84,13 @@ def decided_alike(
         if decision is not None:
             alike, after = decision
             alike.append.stream_ids.append(stream_id)
-            alike.append.versions.append(version + 1)
+            alike.append.versions.append(version + len(alike.events))
             alike.befores.append(state)
             alike.models.append(after)
     for alike in found.values():
         alike.append.event_ids.extend(new_ids(len(alike.befores)))
+        if alike.append.then is not None:
+            alike.append.then.event_ids.extend(new_ids(len(alike.befores)))
     return list(found.values())
 
 
@@ -89,17 +99,21 @@ def _decision(
     state: S,
     command: C,
     context: Context,
-    found: dict[tuple[str, str], Alike[S]],
+    found: dict[Hashable, Alike[S]],
 ) -> tuple[Alike[S], S] | None:
-    """Ask the rules: return what becomes of all who stand so, and the state after it."""
+    """Ask the rules: return what becomes of all who stand so, and the state after that."""
     try:
         events = decider.decide(state, command)
     except CommandRejected:
         return None
-    if len(events) != 1:
+    if not 1 <= len(events) <= _MOST_EVENTS:
         return None
-    (event,) = events
-    _, kind, schema_version, data = encode(NO_ID, event)
-    append = AppendToMany(decider.stream_type, kind, schema_version, data, context, [], [], [])
-    alike = found.setdefault((kind, data), Alike(event, append, [], []))
-    return alike, decider.evolve(state, event)
+    said = tuple(encode(NO_ID, event)[1:] for event in events)
+    alike = found.get(said)
+    if alike is None:
+        then = None if len(said) == 1 else ThenToMany(*said[1], [])
+        append = AppendToMany(decider.stream_type, *said[0], context, [], [], [], then)
+        alike = found[said] = Alike(events, append, [], [])
+    for event in events:
+        state = decider.evolve(state, event)
+    return alike, state

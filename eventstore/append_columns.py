@@ -136,10 +136,15 @@ def guarded_columns(
 def columns_to_many(
     append: AppendToMany, names: Iterable[str], arguments: Iterable[Any]
 ) -> tuple[frozenset[str], list[Any]]:
-    """Turn an append to many streams into a guard's columns; `arguments` hold for all of them."""
-    stream_type, kind, schema_version, data, context, stream_ids, versions, event_ids = append
+    """Turn an append to many streams into a guard's columns; `arguments` hold for all of them.
+
+    But for the ids of second events, one for each stream.
+    """
+    stream_type, kind, schema_version, data, context, stream_ids, versions, event_ids, then = append
+    if then is not None:
+        versions = [version - 1 for version in versions]
     version: int | list[int] = versions
-    same = frozenset(("data", *names))
+    same = frozenset(("data", *names)) - {append_sql.THEN_ID}
     if versions.count(versions[0]) == len(versions):
         version, same = versions[0], same | {"version"}
     return same, [

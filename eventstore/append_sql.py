@@ -42,6 +42,8 @@ _COLUMNS_PART: Final = (
 _WIRE_TYPE: Final = re.compile(r"[a-z_]+(\.[a-z_]+)*")
 _ID: Final = "id"
 """A uuid that is never null."""
+THEN_ID: Final = "then_id"
+"""What the column of a guard's second event's id is called; each stream has another."""
 _RECORDED: Final = len(_COLUMNS_PART) - 1
 _NUMBER: Final = {name: number for number, (name, _) in enumerate(_COLUMNS_PART, 1)}
 
@@ -98,6 +100,9 @@ class Guard:
     columns: tuple[tuple[str, str], ...] = ()
     """What `incoming` has beside, names and types; they are `$16`, `$17` … Values that concern
     all streams follow them."""
+    then: tuple[str, int] | None = None
+    """Type and schema version of a second event right behind the first. Its id and its data are
+    the columns `THEN_ID` and `then_data`; `version` is the first one's."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -244,7 +249,7 @@ def careful(rows: str) -> str:
 
 @cache
 def guarded(guard: Guard, same: frozenset[str], *, to_many: bool = False) -> str:
-    """Return the statement around a projection's guard; one event to each stream.
+    """Return the statement around a projection's guard; one event to each stream, or two.
 
     What is named in `same` has one value for all events, as `stream_id` and `event_id` never
     have. `to_many`: one row tells which streams stood where they were expected.
@@ -259,12 +264,33 @@ def guarded(guard: Guard, same: frozenset[str], *, to_many: bool = False) -> str
         + "),\nstanding AS ("
         + guard.standing
         + "),\nfirst AS ("
-        + _insert((*KEYS, "data"))
-        + "\nFROM standing"
+        + (
+            _insert((*KEYS, "data")) + "\nFROM standing"
+            if guard.then is None
+            else _pair(guard.then)
+        )
         + _RETURNING_PART
         + ")"
         + guard.rows
         + (_WHO_PART if to_many else _RESULT_PART)
+    )
+
+
+def _pair(then: tuple[str, int]) -> str:
+    """Return the INSERT of two events for each stream that stands; positions ascend with them."""
+    kind, schema_version = then
+    context = ", ".join(_value(name, _TYPES[name], ()) for name in CONTEXT)
+    first, stream_type = (
+        ", ".join(_value(name, _TYPES[name], ()) for name in names)
+        for names in (("type", "schema_version"), ("stream_type",))
+    )
+    return (
+        _INSERT_PART
+        + f"stream_id, e.version, e.event_id, {stream_type}, e.type, e.schema_version, e.data, "
+        + context
+        + f"\nFROM standing CROSS JOIN LATERAL (VALUES (version, event_id, {first}, data), "
+        + f"(version + 1, {THEN_ID}, '{_plain_name(kind)}', {schema_version:d}, then_data))"
+        + " AS e (version, event_id, type, schema_version, data)"
     )
 
 

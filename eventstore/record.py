@@ -60,8 +60,19 @@ class Append(NamedTuple):
     context: Context
 
 
+class ThenToMany(NamedTuple):
+    """A second event that follows the first in each of many streams."""
+
+    type: str
+    schema_version: int
+    data: str
+    event_ids: list[UUID]
+
+
 class AppendToMany(NamedTuple):
     """One event to each of many streams: the same one but for its id, by the same actor.
+
+    Or two, one right behind the other.
 
     The lists are as long as each other, and the streams ascend by their ids.
     """
@@ -75,19 +86,19 @@ class AppendToMany(NamedTuple):
     versions: list[int]
     """After the append."""
     event_ids: list[UUID]
+    then: ThenToMany | None = None
 
     def each(self) -> list[Append]:
         """Return what is appended to each stream by itself."""
-        stream_type, kind, schema_version, data, context, *streams = self
+        firsts = [NewEvent(event_id, *self[1:4]) for event_id in self.event_ids]
+        events: list[tuple[NewEvent, ...]] = [(first,) for first in firsts]
+        if self.then is not None:
+            kind, schema_version, data, event_ids = self.then
+            thens = [NewEvent(event_id, kind, schema_version, data) for event_id in event_ids]
+            events = list(zip(firsts, thens, strict=True))
         return [
-            Append(
-                stream_type,
-                stream_id,
-                version - 1,
-                (NewEvent(event_id, kind, schema_version, data),),
-                context,
-            )
-            for stream_id, version, event_id in zip(*streams, strict=True)
+            Append(self.stream_type, stream_id, version - len(new), new, self.context)
+            for stream_id, version, new in zip(self.stream_ids, self.versions, events, strict=True)
         ]
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from reactorcide.eventstore.alike import Alike
 from reactorcide.eventstore.append_columns import ids, same_in
-from reactorcide.eventstore.append_sql import FIRST_OF_ROWS, Guard, narrowed
+from reactorcide.eventstore.append_sql import FIRST_OF_ROWS, THEN_ID, Guard, narrowed
 from reactorcide.eventstore.domain.events import (
     Event,
     JobCancelRequested,
@@ -31,6 +31,12 @@ _WAITING: Final = frozenset({Status.SUBMITTED, Status.QUEUED})
 
 
 CLAIM: Final = Guard(SQL["claim_standing"], SQL["claim_rows"], (("attempt", "int"),))
+CLAIM_STARTED: Final = Guard(
+    SQL["claim_standing"],
+    SQL["claim_started_rows"],
+    (("attempt", "int"), (THEN_ID, "id"), ("then_data", "jsonb")),
+    (JobStarted.wire_type, JobStarted.schema_version),
+)
 START: Final = Guard(SQL["start_standing"], SQL["start_rows"])
 COMPLETE: Final = Guard(
     SQL["complete_standing"], SQL["complete_rows"], (("exit_code", "int"), ("result", "jsonb"))
@@ -64,13 +70,21 @@ def rows(changes: Sequence[Change[JobState]]) -> Rows:  # noqa: PLR0911  one for
 
 
 def rows_to_many(alike: Alike[JobState], likewise: Likewise) -> GuardedRows:
-    """Return the same for jobs of which one event is all there is to say: claim, start, end."""
-    event = alike.event
+    """Return the same for jobs of which one event is all there is to say: claim, start, end.
+
+    Or two: a claim and the start that follows at once.
+    """
+    event, then = alike.event, alike.append.then
 
     def otherwise() -> InlineRows:
         return _any_rows(alike.changes(likewise))
 
     match event:
+        case JobClaimed() if then is not None:
+            started = event.attempt, ids(then.event_ids), then.data
+            return GuardedRows(
+                CLAIM_STARTED, (*started, event.worker_id, event.lease_seconds), otherwise
+            )
         case JobClaimed():
             arguments = event.attempt, event.worker_id, event.lease_seconds
             return GuardedRows(CLAIM, arguments, otherwise)

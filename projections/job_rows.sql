@@ -161,6 +161,27 @@ counted AS (
     CROSS JOIN (VALUES ('queued', -1), ('claimed', 1)) AS v (status, sign)
 )
 
+-- name: claim_started_rows  the same for worker $19 and $20 seconds, when they start at once
+, held AS (
+    INSERT INTO jobs_held (
+        job_id, version, status, attempt, failures, lost_leases, worker_id, exit_code, last_error,
+        created_at, updated_at, claimed_at, started_at, cancel_requested_at, lease_until, user_id,
+        name, source_type, queue_name, priority, unique_key, labels
+    )
+    SELECT
+        stream_id, version + 1, 'running', attempt, failures, lost_leases, $19::uuid, exit_code,
+        last_error, created_at, now(), now(), now(), cancel_requested_at,
+        now() + $20::float8 * interval '1 second', user_id, name, source_type, queue_name,
+        priority, unique_key, labels
+    FROM standing
+),
+counted AS (
+    INSERT INTO queue_changes (queue_name, status, jobs)
+    SELECT queue_name, status, sign * jobs
+    FROM (SELECT queue_name, count(*) AS jobs FROM standing GROUP BY queue_name) AS n
+    CROSS JOIN (VALUES ('queued', -1), ('running', 1)) AS v (status, sign)
+)
+
 -- name: start_standing  note the start of the jobs that are claimed at the version expected
 UPDATE jobs_held AS j SET
     version = i.version, status = 'running', started_at = now(), updated_at = now()

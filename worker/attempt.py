@@ -184,7 +184,9 @@ class _Attempt:
         return Command(argv, cwd, environment, mark, workspace, image), output
 
     async def _start(self) -> None:
-        """Record the start. Raises Lost: the command must not run."""
+        """Record the start unless it is. Raises Lost: the command must not run."""
+        if self._claimed.is_started:
+            return
         try:
             await self._reach.ask(lambda: self._tools.coordinator.start(self._claimed.key))
         except CommandRejected as error:

@@ -51,6 +51,8 @@ class ClaimedAttempt(NamedTuple):
 
     key: AttemptKey
     submitted: JobSubmitted
+    is_started: bool = False
+    """Its start is recorded: there was nothing to prepare."""
 
 
 @dataclass(frozen=True, slots=True)

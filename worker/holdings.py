@@ -6,8 +6,9 @@ to who asks the log.
 
 import asyncio
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from reactorcide.eventstore.alike import Alike, Repeats, decided_alike
@@ -30,6 +31,8 @@ from reactorcide.worker.coordinator import AttemptKey, ClaimedAttempt
 from reactorcide.worker.direct_errors import our_errors
 
 _REPEATS: Final = Repeats(alike, likewise)
+
+_Stream: TypeAlias = tuple[UUID, JobState, int]
 
 
 class _Holding(NamedTuple):
@@ -58,9 +61,18 @@ class Holdings:
     async def claim(
         self, wanted: Sequence[Job], command: ClaimJob
     ) -> tuple[list[ClaimedAttempt], bool]:
-        """Claim jobs; return those won, in the order given, and whether others won some."""
-        streams = [(job_id, state, version) for job_id, version, state, *_ in wanted]
-        decisions = decided_alike(JOB, _REPEATS, streams, command, self._context)
+        """Claim jobs; return those won, in the order given, and whether others won some.
+
+        Those that need nothing prepared are started by the same statement.
+        """
+        decisions = [
+            decision
+            for streams, starts in zip(_split(wanted), (False, True), strict=True)
+            if streams
+            for decision in decided_alike(
+                JOB, _REPEATS, streams, replace(command, starts=starts), self._context
+            )
+        ]
         won = await self._append_alike(decisions)
         taken: list[ClaimedAttempt] = []
         for decision in decisions:
@@ -74,13 +86,14 @@ class Holdings:
         """Take note of the jobs of one decision that were won, and yield them."""
         attempt = decision.models[0].attempt  # one event, so one number
         stream_ids, versions = decision.append.stream_ids, decision.append.versions
+        is_started = decision.append.then is not None
         for job_id, version, before, model in zip(
             stream_ids, versions, decision.befores, decision.models, strict=True
         ):
             if job_id in won and before.submitted is not None:
                 self._held[job_id] = new(_Holding, (version, before, model))
                 key = new(AttemptKey, (job_id, attempt))
-                yield new(ClaimedAttempt, (key, before.submitted))
+                yield new(ClaimedAttempt, (key, before.submitted, is_started))
 
     async def complete(self, job_ids: Iterable[UUID], command: FinishAttempt) -> frozenset[UUID]:
         """End attempts of one number alike; return the jobs of which that is in the log."""
@@ -141,3 +154,23 @@ class Holdings:
     async def _append_one(self, decision: Alike[JobState]) -> AppendedToMany:
         rows = job_rows.rows_to_many(decision, likewise)
         return await self._write.append_to_many(decision.append, rows)
+
+
+def _split(wanted: Iterable[Job]) -> tuple[list[_Stream], list[_Stream]]:
+    """Return the streams of jobs that need something prepared, and of those that do not.
+
+    A source, secrets and files of variables may fail, or take long: no command starts before.
+    """
+    prepared: list[_Stream] = []
+    started: list[_Stream] = []
+    for job_id, version, state, *_ in wanted:
+        submitted = state.submitted
+        needs_more = (
+            submitted is None
+            or submitted.handler is not None
+            or submitted.source_type != "none"
+            or submitted.sealed_env_vars
+            or submitted.job_env_file is not None
+        )
+        (prepared if needs_more else started).append((job_id, state, version))
+    return prepared, started

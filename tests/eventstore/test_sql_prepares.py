@@ -98,8 +98,13 @@ CAREFUL: Final = {
 
 def the_same(guard: Guard) -> Iterator[frozenset[str]]:
     """Give what may have one value for all events: nothing, each alone, everything."""
-    names = ("version", "data", *(name for name, _ in guard.columns))
-    yield from map(frozenset, ((), *((name,) for name in names), names))
+    names = everything_of(guard)
+    yield from map(frozenset, ((), *((name,) for name in sorted(names)), names))
+
+
+def everything_of(guard: Guard) -> frozenset[str]:
+    """Return all that can be the same; ids cannot."""
+    return frozenset(("version", "data", *guard.names)) - {append_sql.THEN_ID}
 
 
 GUARDED: Final = {
@@ -111,7 +116,7 @@ GUARDED: Final = {
         guard, same, to_many=True
     )
     for name, guard in GUARDS.items()
-    for same in (frozenset(("data", *guard.names)), frozenset(("data", "version", *guard.names)))
+    for same in (everything_of(guard), everything_of(guard) - {"version"})
 }
 BEGINNINGS: Final = {
     "one event": Fresh((Step("job.submitted", 1, is_same_data=False),)),

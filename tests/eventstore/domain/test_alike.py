@@ -57,7 +57,7 @@ def many_states(draw: st.DrawFn) -> list[JobState]:
 
 exit_codes: Final = st.sampled_from((None, 0))
 commands: Final[st.SearchStrategy[Callable[[int], JobCommand]]] = st.one_of(
-    st.just(lambda _attempt: ClaimJob(WORKER_ID, 15, NOW)),
+    st.booleans().map(lambda starts: lambda _attempt: ClaimJob(WORKER_ID, 15, NOW, starts)),
     st.just(StartJob),
     exit_codes.map(
         lambda code: lambda attempt: FinishAttempt(attempt, Completed(None, code), NOW, 0.5)
@@ -94,14 +94,14 @@ def test_jobs_that_are_alike_are_decided_alike(
 def test_deciding_for_many_is_deciding_for_each(
     states: list[JobState], of_attempt: Callable[[int], JobCommand], attempt: int
 ) -> None:
-    """The same events, versions and states, one decision an event; what is refused is left out."""
+    """The same events, versions and states, one decision for all; what is refused is left out."""
     command = of_attempt(attempt)
     streams = [(UUID(int=nth), state, nth) for nth, state in enumerate(states)]
     decisions = decided_alike(JOB, REPEATS, streams, command, SYSTEM)
     expected = {
         change.stream_id: (append, change) for append, change in one_by_one(streams, command)
     }
-    assert len({one.event for one in decisions}) == len(decisions)
+    assert len({one.events for one in decisions}) == len(decisions)
     for one in decisions:
         assert one.append.stream_ids == sorted(one.append.stream_ids)
         for append, change in zip(one.append.each(), one.changes(likewise), strict=True):
@@ -110,7 +110,12 @@ def test_deciding_for_many_is_deciding_for_each(
             assert append[:3] == wanted[:3]
             assert [event[1:] for event in append.events] == [event[1:] for event in wanted.events]
     assert expected == {}
-    event_ids = [event_id for one in decisions for event_id in one.append.event_ids]
+    event_ids = [
+        event.event_id
+        for one in decisions
+        for append in one.append.each()
+        for event in append.events
+    ]
     assert len(set(event_ids)) == len(event_ids)
 
 
