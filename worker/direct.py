@@ -66,6 +66,7 @@ from reactorcide.worker.coordinator import (
 )
 from reactorcide.worker.direct_beater import open_beater
 from reactorcide.worker.direct_errors import our_errors
+from reactorcide.worker.endings import Endings
 from reactorcide.worker.holdings import Holdings
 from reactorcide.worker.log_writer import LogWriter
 from reactorcide.worker.secrets import NO_SECRETS, Secrets, open_all
@@ -107,6 +108,7 @@ class DirectCoordinator:
         self.objects = ObjectStore(settings.object_store_url)
         self.artifacts = ArtifactRecords(doors.read, self.objects)
         self._holdings = Holdings(doors.write, self._context, self._learn_time)
+        self._endings = Endings(self.finish_all)
         self._clock_ahead = timedelta(0)
         # While its attempt works with them.
         self._secrets: WeakValueDictionary[AttemptKey, Secrets] = WeakValueDictionary()
@@ -162,12 +164,11 @@ class DirectCoordinator:
         self._doors.doorbell.ring("events")
 
     async def finish(self, key: AttemptKey, outcome: Outcome) -> None:
-        """Record what the rules make of the outcome."""
+        """Record what the rules make of the outcome, with those of others that end meanwhile."""
         try:
-            state = await self._command(key.job_id, self._finishing(Report(key, outcome)))
+            await self._endings.finish(Report(key, outcome))
         finally:
             self._holdings.forget((key.job_id,))
-        self._ring_ended([state])
 
     async def finish_all(self, reports: Sequence[Report]) -> Mapping[AttemptKey, CommandRejected]:
         """Record what the rules make of the outcomes, alike ones in one statement."""
@@ -200,7 +201,8 @@ class DirectCoordinator:
         refused = {}
         for report in reports:
             try:
-                await self._command(report.key.job_id, self._finishing(report))
+                state = await self._command(report.key.job_id, self._finishing(report))
+                self._ring_ended([state])
             except CommandRejected as error:
                 refused[report.key] = error
         return refused
