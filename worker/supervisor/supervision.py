@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from reactorcide.worker.pipes import Pipe, open_pipes
+from reactorcide.worker.pipes import Pipe, Watch, open_pipes
 from reactorcide.worker.runner import Command
 from reactorcide.worker.supervisor import cgroups, kinship
 from reactorcide.worker.supervisor.messages import Ended, Halt, Hold, NotStarted, Start
@@ -69,6 +69,7 @@ class Supervision:
 
     def __init__(self) -> None:
         self._line: _Line | None = None
+        self._watch: Watch | None = None
         self._numbers = itertools.count(1)
         self._endings: set[asyncio.Task[None]] = set()
 
@@ -78,7 +79,9 @@ class Supervision:
         Raises OSError when there are no descriptors left, or no supervisor to be had.
         """
         line = self._opened()
-        ours, theirs = open_pipes()
+        if self._watch is None:
+            self._watch = Watch()
+        ours, theirs = open_pipes(self._watch)
         started = Started(next(self._numbers), *ours, tell)
         line.start(started, command, until, theirs)
         return started
@@ -106,6 +109,9 @@ class Supervision:
             self._end(self._line)
         if self._endings:
             await asyncio.wait(self._endings)
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def _opened(self) -> "_Line":
         if self._line is None:
