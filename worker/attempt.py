@@ -147,6 +147,8 @@ class _Attempt:
         outcome = await self._execute(command, output)
         if isinstance(outcome, Released):  # another attempt does it all again
             return outcome
+        if self._tools.workspaces.is_untouched(workspace):
+            return outcome
         try:
             with opened_directory(workspace.artifacts) as directory:
                 if directory is not None:
