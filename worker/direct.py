@@ -180,10 +180,14 @@ class DirectCoordinator:
                 alike.setdefault((attempt, outcome.exit_code), []).append(report)
             elif unit := self._holdings.decided(job_id, self._finishing(report)):
                 units.append(unit)
-        heard = await asyncio.gather(
-            self._holdings.append(units), *map(self._complete, alike.values())
-        )
-        settled = frozenset[UUID]().union(*heard)
+        if len(alike) == 1 and not units:
+            (group,) = alike.values()
+            settled = await self._complete(group)
+        else:
+            heard = await asyncio.gather(
+                self._holdings.append(units), *map(self._complete, alike.values())
+            )
+            settled = frozenset[UUID]().union(*heard)
         left = [report for report in reports if report.key.job_id not in settled]
         refused = await self._finish_each(left) if left else {}
         self._holdings.forget(report.key.job_id for report in reports)

@@ -1,7 +1,7 @@
 """Says how attempts of commands ended: what has ended while the last report was on its way.
 
-A lone end goes at once. It has no task of its own, decides nothing and keeps nothing: who is not
-heard says it again.
+A lone end goes at once, but for the claim of the slot that it leaves. It has no task of its own,
+decides nothing and keeps nothing: who is not heard says it again.
 """
 
 import asyncio
@@ -15,6 +15,9 @@ _Waiting: TypeAlias = tuple[Report, "asyncio.Future[None]"]
 FinishAll: TypeAlias = Callable[[Sequence[Report]], Awaitable[Mapping[AttemptKey, CommandRejected]]]
 
 _MOST: Final = 200
+_TURNS: Final = 4
+"""Of the loop: within so many the claim for the free slot is sent. For that a command waits, and
+for its commit; nobody waits for this."""
 
 
 class Endings:
@@ -31,6 +34,8 @@ class Endings:
         self._waiting.append((report, answer))
         async with self._in_flight:
             while not answer.done():
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
                 await self._report()
         await answer
 

@@ -143,7 +143,10 @@ class Holdings:
     async def _append_alike(self, decisions: Sequence[Alike[JobState]]) -> frozenset[UUID]:
         """Append decisions, each in a statement of its own; return whose events are in the log."""
         with our_errors():
-            results = await asyncio.gather(*map(self._append_one, decisions))
+            if len(decisions) == 1:  # a task more would cost as much as to decide
+                results = [await self._append_one(decisions[0])]
+            else:
+                results = await asyncio.gather(*map(self._append_one, decisions))
         for result in results:
             if result.recorded_at is not None:
                 self._recorded(result.recorded_at)

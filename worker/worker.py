@@ -127,12 +127,13 @@ class Worker:
     async def _claim_until(self, stop: asyncio.Event, tasks: asyncio.TaskGroup) -> None:
         """Fill the slots, wait, and again. A claim under way is never broken off."""
         stopped = asyncio.create_task(stop.wait())
+        stopped.add_done_callback(lambda _: self._slot_freed.set())
         try:
             while not stop.is_set():
                 self._slot_freed.clear()
                 free = self._settings.concurrency - self._commands - self._handlings.count
                 if free <= 0:
-                    await _first(stopped, self._slot_freed.wait())
+                    await self._slot_freed.wait()
                 elif not self._leases.are_held.is_set():
                     await _first(stopped, self._leases.are_held.wait())
                 else:

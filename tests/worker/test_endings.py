@@ -14,6 +14,7 @@ class Desk:
     """Takes reports as a coordinator does; the first answer waits until `opened`."""
 
     def __init__(self) -> None:
+        self.endings = Endings(self.finish_all)
         self.opened = asyncio.Event()
         self.batches: list[list[Report]] = []
         self.refused: dict[AttemptKey, CommandRejected] = {}
@@ -37,19 +38,24 @@ def report(outcome: Completed | Failed = Completed()) -> Report:  # noqa: B008  
     return Report(AttemptKey(new_id(), 1), outcome)
 
 
-async def started(endings: Endings, *reports: Report) -> list["asyncio.Task[None]"]:
-    """Report them all at once; the first is on its way when this returns."""
-    tasks = [asyncio.create_task(endings.finish(one)) for one in reports]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    return tasks
+async def started(desk: Desk, *reports: Report) -> list["asyncio.Task[None]"]:
+    """Report the first, and the others while it is on its way."""
+    tasks = [asyncio.create_task(desk.endings.finish(reports[0]))]
+    await on_their_way(desk, 1)
+    return tasks + [asyncio.create_task(desk.endings.finish(one)) for one in reports[1:]]
+
+
+async def on_their_way(desk: Desk, batches: int) -> None:
+    """Wait until so many have been sent: it is all in this loop."""
+    while len(desk.batches) < batches:  # noqa: ASYNC110  as said
+        await asyncio.sleep(0)
 
 
 async def test_what_ends_meanwhile_goes_together() -> None:
     """A lone end goes at once; those that come while it is on its way go in one report."""
     desk = Desk()
     reports = [report() for _ in range(5)]
-    tasks = await started(Endings(desk.finish_all), *reports)
+    tasks = await started(desk, *reports)
     desk.opened.set()
     await asyncio.gather(*tasks)
     assert desk.batches == [reports[:1], reports[1:]]
@@ -60,7 +66,7 @@ async def test_one_is_refused_alone() -> None:
     desk = Desk()
     reports = [report() for _ in range(3)]
     desk.refused[reports[1].key] = NotLeaseHolder(1, 1, "no longer held")
-    tasks = await started(Endings(desk.finish_all), *reports)
+    tasks = await started(desk, *reports)
     desk.opened.set()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) for answer in answers] == [type(None), NotLeaseHolder, type(None)]
@@ -71,7 +77,7 @@ async def test_one_that_breaks_the_report_breaks_alone() -> None:
     desk = Desk()
     reports = [report() for _ in range(4)]
     desk.broken = reports[2].key
-    tasks = await started(Endings(desk.finish_all), *reports)
+    tasks = await started(desk, *reports)
     desk.opened.set()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) for answer in answers] == [*[type(None)] * 2, ValueError, type(None)]
@@ -81,7 +87,7 @@ async def test_all_hear_that_nobody_can_be_reached() -> None:
     """Each says it again by itself, and keeps it meanwhile."""
     desk = Desk()
     desk.is_away = True
-    tasks = await started(Endings(desk.finish_all), *(report() for _ in range(3)))
+    tasks = await started(desk, *(report() for _ in range(3)))
     desk.opened.set()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) for answer in answers] == [CoordinatorUnavailable] * 3
@@ -90,12 +96,10 @@ async def test_all_hear_that_nobody_can_be_reached() -> None:
 async def test_one_who_is_cancelled_leaves_nobody_waiting() -> None:
     """Though it was the one that reported for others: they hear so, and say it again."""
     desk = Desk()
-    endings = Endings(desk.finish_all)
     reports = [report() for _ in range(3)]
-    first, second, third = await started(endings, *reports)
+    first, second, third = await started(desk, *reports)
     first.cancel()
-    while len(desk.batches) < 2:  # noqa: ASYNC110  it is the same loop
-        await asyncio.sleep(0)
+    await on_their_way(desk, 2)
     second.cancel()
     answers = await asyncio.gather(first, second, third, return_exceptions=True)
     assert [type(answer) for answer in answers] == [
@@ -103,5 +107,5 @@ async def test_one_who_is_cancelled_leaves_nobody_waiting() -> None:
         CoordinatorUnavailable,
     ]
     desk.opened.set()
-    await endings.finish(reports[2])
+    await desk.endings.finish(reports[2])
     assert desk.batches == [reports[:1], reports[1:], reports[2:]]
