@@ -80,6 +80,8 @@ class Worker:
         await self._coordinator.register(self._registration())
         log = _log.bind(worker_id=str(self._coordinator.worker_id), name=self._settings.name)
         log.info("worker_started", queues=self._settings.queues)
+        if not self._settings.handlers:
+            self._tools.runner.prepare()
         try:
             with LoopWatch(), self._tools.workspaces.held(), self._beats() as beats:
                 async with self._handlings, asyncio.TaskGroup() as tasks:

@@ -1,6 +1,7 @@
 """The worker's side of its supervisor: starts it, asks of it, and cleans up after it if it dies.
 
-The supervisor is started with the first command, and again with the next one when it has died.
+The supervisor is started with the first command, or before if so asked, and again with the next one
+when it has died.
 """
 
 import asyncio
@@ -72,6 +73,10 @@ class Supervision:
         self._watch: Watch | None = None
         self._numbers = itertools.count(1)
         self._endings: set[asyncio.Task[None]] = set()
+
+    def prepare(self) -> None:
+        """Have a supervisor. Raises OSError when none can be had."""
+        self._opened()
 
     def start(self, command: Command, until: float, tell: Callable[[], None]) -> Started:
         """Ask for a command that must be dead at `until`; `tell` is called in the loop at its end.
