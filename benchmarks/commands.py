@@ -16,7 +16,7 @@ from reactorcide.benchmarks.harness import Rate, interleave, report, rounded, ru
 from reactorcide.benchmarks.servers import child, command, environment, until
 from reactorcide.eventstore.database import Database
 
-_JOBS: Final = 300
+_JOBS: Final = 400
 _ROUNDS: Final = 3
 _OPEN: Final = (
     "SELECT count(*) FROM jobs WHERE status IN ('submitted','queued','claimed','running')"

@@ -1,5 +1,6 @@
 """Memory at rest: RSS of the API and of a worker, in MB, some seconds after their start.
 
+And of a worker while 50 commands run, each of which has printed something, with its supervisor.
 The floor is an interpreter that has only imported what every such program needs.
 """
 
@@ -10,10 +11,16 @@ from typing import Final
 
 import asyncpg
 
+from reactorcide.benchmarks.claim_finish import fill
 from reactorcide.benchmarks.harness import report, run
 from reactorcide.benchmarks.servers import api_process, child, command, until
+from reactorcide.eventstore.database import Database
 
-_RUNNING: Final = "SELECT count(*) FROM workers WHERE status = 'active'"
+_WORKERS: Final = "SELECT count(*) FROM workers WHERE status = 'active'"
+_RUNNING: Final = "SELECT count(*) FROM jobs WHERE status = 'running'"
+_LOGS: Final = "SELECT count(DISTINCT job_id) FROM log_chunks"
+_COMMANDS: Final = 50
+_LONG: Final = "echo running; exec sleep 600"
 _REST_SECONDS: Final = 3
 _BARE: Final = "import asyncio, asyncpg, pydantic, structlog, time; time.sleep(60)"
 
@@ -24,7 +31,13 @@ def _rss_mb(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-async def measure(uri: str) -> None:
+def _supervisor_of(worker: int) -> int:
+    """Return the one child of a worker: commands are the supervisor's."""
+    (pid,) = Path(f"/proc/{worker}/task/{worker}/children").read_text("utf-8").split()
+    return int(pid)
+
+
+async def _at_rest(uri: str) -> dict[str, float]:
     """Start all three, wait, look."""
     connection = await asyncpg.connect(uri)
     async with (
@@ -32,11 +45,37 @@ async def measure(uri: str) -> None:
         child(command("worker", "--concurrency", "4"), env) as worker,
         child([sys.executable, "-c", _BARE], env) as bare,
     ):
-        await until(connection, _RUNNING, 1)
+        await until(connection, _WORKERS, 1)
         await asyncio.sleep(_REST_SECONDS)
-        floor = _rss_mb(bare.pid)
-        found = {"serve": _rss_mb(serve.pid), "worker": _rss_mb(worker.pid)}
+        found = {
+            "floor": _rss_mb(bare.pid),
+            "serve": _rss_mb(serve.pid),
+            "worker": _rss_mb(worker.pid),
+        }
+        return found | await _at_work(uri, env)
+
+
+async def _at_work(uri: str, env: dict[str, str]) -> dict[str, float]:
+    """Start a worker whose slots are all taken."""
+    connection = await asyncpg.connect(uri)
+    await fill(Database(uri), _COMMANDS, "long", _LONG)
+    words = command("worker", "--queue", "long", "--concurrency", str(_COMMANDS))
+    async with child(words, env | {"REACTORCIDE_DRAIN_SECONDS": "0"}) as worker:
+        await until(connection, _RUNNING, _COMMANDS)
+        await until(connection, _LOGS, _COMMANDS)
+        await asyncio.sleep(_REST_SECONDS)
+        found = {
+            f"worker, {_COMMANDS} commands": _rss_mb(worker.pid),
+            "their supervisor": _rss_mb(_supervisor_of(worker.pid)),
+        }
     await connection.close()
+    return found
+
+
+async def measure(uri: str) -> None:
+    """Look at all of them."""
+    found = await _at_rest(uri)
+    floor = found.pop("floor")
     cases = [
         {
             "program": program,

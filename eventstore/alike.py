@@ -6,7 +6,7 @@ them. It knows no particular rule and no table.
 """
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from reactorcide.eventstore.codec import encode
@@ -15,11 +15,13 @@ from reactorcide.eventstore.domain.errors import CommandRejected
 from reactorcide.eventstore.domain.events import Event
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.ids import NO_ID, new_beginning
-from reactorcide.eventstore.record import AppendToMany, Context
+from reactorcide.eventstore.record import AppendToMany, Context, Then
 
 S = TypeVar("S")
 C = TypeVar("C")
 E = TypeVar("E", bound=Event)
+
+_MOST_EVENTS: Final = 2
 
 
 class Repeats(NamedTuple, Generic[S]):
@@ -34,17 +36,23 @@ class Repeats(NamedTuple, Generic[S]):
 class Alike(NamedTuple, Generic[S]):
     """What a command comes to for many streams. The lists are as long as those of `append`."""
 
-    event: Event
+    events: tuple[Event, ...]
+    """One, or two."""
     append: AppendToMany
     befores: list[S]
     """How the streams stood."""
     models: list[S]
-    """How one that stood alike stands after the event."""
+    """How one that stood alike stands afterwards."""
+
+    @property
+    def event(self) -> Event:
+        """The first one."""
+        return self.events[0]
 
     def changes(self, likewise: Callable[[S, S], S]) -> list[Change[S]]:
         """Return what a projection is told of each stream by itself."""
         return [
-            Change(stream_id, self.append.version, likewise(before, model), (self.event,))
+            Change(stream_id, self.append.last_version, likewise(before, model), self.events)
             for stream_id, before, model in zip(
                 self.append.stream_ids, self.befores, self.models, strict=True
             )
@@ -62,10 +70,10 @@ def decided_alike(
 
     And for each version: what is written of streams at one version costs less. The rules are
     asked once for all streams that are alike: they are pure. What they refuse, what is already
-    so, and what is decided with several events is left out. The streams stay in their order.
+    so, and what is decided with more than two events is left out. The streams stay in their order.
     """
     known: dict[Hashable, tuple[Alike[S], S] | None] = {}
-    found: dict[tuple[str, str, int], Alike[S]] = {}
+    found: dict[Hashable, Alike[S]] = {}
     last, last_version, decision = None, 0, None
     for stream_id, state, version in streams:
         if state is not last or version != last_version:  # many may stand by one model
@@ -87,20 +95,21 @@ def _decision(  # noqa: PLR0913, PLR0917  a stream's situation, the command, and
     version: int,
     command: C,
     context: Context,
-    found: dict[tuple[str, str, int], Alike[S]],
+    found: dict[Hashable, Alike[S]],
 ) -> tuple[Alike[S], S] | None:
-    """Ask the rules: return what becomes of all who stand so, and the state after it."""
+    """Ask the rules: return what becomes of all who stand so, and the state after that."""
     try:
         events = decider.decide(state, command)
     except CommandRejected:
         return None
-    if len(events) != 1:
+    if not 1 <= len(events) <= _MOST_EVENTS:
         return None
-    (event,) = events
-    _, kind, schema_version, data = encode(NO_ID, event)
-    alike = found.get((kind, data, version))
+    said = tuple(encode(NO_ID, event)[1:] for event in events)
+    alike = found.get((said, version))
     if alike is None:
-        about = decider.stream_type, kind, schema_version, data, context, version
-        alike = Alike(event, AppendToMany(*about, new_beginning(), []), [], [])
-        found[kind, data, version] = alike
-    return alike, decider.evolve(state, event)
+        then = Then(*said[1]) if len(said) > 1 else None
+        about = decider.stream_type, *said[0], context, version, new_beginning()
+        alike = found[said, version] = Alike(events, AppendToMany(*about, [], then), [], [])
+    for event in events:
+        state = decider.evolve(state, event)
+    return alike, state

@@ -147,7 +147,7 @@ def guarded_columns(
 
 def columns_to_many(append: AppendToMany, arguments: Iterable[Any]) -> list[Any]:
     """Turn an append to many streams into parameters; `arguments` hold for all of them."""
-    stream_type, kind, schema_version, data, context, version, begin, stream_ids = append
+    stream_type, kind, schema_version, data, context, version, begin, stream_ids, _ = append
     return [
         *(ids(stream_ids), version, begin, stream_type, kind, schema_version, data),
         *context_columns(context),

@@ -94,6 +94,9 @@ class Guard:
     columns: tuple[tuple[str, str], ...] = ()
     """What `incoming` has beside, names and types; they are `$16`, `$17` … Values that concern
     all streams follow them."""
+    then: tuple[str, int] | None = None
+    """Type and schema version of a second event right behind the first, for `to_many` alone. Its
+    data are the column `then_data`; `version` is the first one's."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -141,7 +144,8 @@ ID_LETTERS: Final = 32
 """An id in an array (see `array`) has so many, and something that parts it from the next one."""
 _WHO_PART: Final = (
     f"\nSELECT CASE WHEN octet_length($1::text) > 1 + count(*) * {ID_LETTERS + 1}"
-    " THEN coalesce(array_agg(stream_id), '{}') END AS stream_ids, now() AS recorded_at FROM first"
+    " THEN coalesce(array_agg(stream_id), '{}') END AS stream_ids, now() AS recorded_at"
+    "\nFROM standing"
 )
 _WHEN_PART: Final = "\nSELECT now() AS recorded_at"
 _RESULT_PART: Final = "\nSELECT stream_id, version, position, recorded_at FROM first"
@@ -289,7 +293,7 @@ def to_many(guard: Guard) -> str:
     """Return the statement around a guard for streams at one version; one row answers for all.
 
     It tells which streams stood where they were expected; null: all of them. In `$3` is what
-    the events' ids begin with; they are numbered (see `ids.numbered`).
+    the events' ids begin with; they are numbered (see `ids.numbered`), from stream to stream.
     """
     columns = [("version", _NUMBER["version"], "int")]
     columns += [
@@ -302,13 +306,44 @@ def to_many(guard: Guard) -> str:
         + "),\nstanding AS ("
         + guard.standing.format(wanted=f"ANY ({array(1, _ID)})")
         + "),\nfirst AS ("
-        + _INSERT_PART
-        + "stream_id, version, "
-        + f"($3::text || to_hex(x'{NUMBERED_FROM}'::int + row_number() OVER ()))::uuid, "
-        + ", ".join(_value(name, kind, ()) for name, kind in _COLUMNS_PART[3:_RECORDED])
-        + "\nFROM standing\nRETURNING stream_id)"
+        + (_one_each() if guard.then is None else _two_each(*guard.then))
+        + ")"
         + guard.rows
         + _WHO_PART
+    )
+
+
+def _numbered(number: str) -> str:
+    """Return the id of an event by its number in the statement."""
+    return f"($3::text || to_hex(x'{NUMBERED_FROM}'::int + {number}))::uuid"
+
+
+def _one_each() -> str:
+    """Return the INSERT of an event for each stream that stands."""
+    alike = ", ".join(_value(name, kind, ()) for name, kind in _COLUMNS_PART[3:_RECORDED])
+    return (
+        _INSERT_PART
+        + f"stream_id, version, {_numbered('row_number() OVER ()')}, {alike}\nFROM standing"
+    )
+
+
+def _two_each(kind: str, schema_version: int) -> str:
+    """Return the INSERT of two events for each stream that stands; positions ascend with them.
+
+    The second ones are made for one stream after the other (LATERAL), and so are the positions.
+    """
+    stream_type, first, first_schema, data = (
+        _value(name, _TYPES[name], ()) for name in ("stream_type", "type", "schema_version", "data")
+    )
+    context = ", ".join(_value(name, _TYPES[name], ()) for name in CONTEXT)
+    return (
+        _INSERT_PART
+        + f"stream_id, version + e.nth, {_numbered('2 * s.nth - 1 + e.nth')}, {stream_type}, "
+        + f"e.type, e.schema_version, e.data, {context}"
+        + "\nFROM (SELECT *, row_number() OVER () AS nth FROM standing) AS s"
+        + f"\nCROSS JOIN LATERAL (VALUES (0, {first}, {first_schema}, {data}), "
+        + f"(1, '{_plain_name(kind)}', {schema_version:d}::smallint, s.then_data))"
+        + " AS e (nth, type, schema_version, data)"
     )
 
 

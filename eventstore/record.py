@@ -64,8 +64,16 @@ class Append(NamedTuple):
     context: Context
 
 
+class Then(NamedTuple):
+    """A second event right behind the first in each of many streams."""
+
+    type: str
+    schema_version: int
+    data: str
+
+
 class AppendToMany(NamedTuple):
-    """One event to each of many streams: the same one but for its id, by the same actor."""
+    """One event to each of many streams: the same one but for its id, by the same actor; or two."""
 
     stream_type: StreamType
     type: str
@@ -73,23 +81,32 @@ class AppendToMany(NamedTuple):
     data: str
     context: Context
     version: int
-    """Of all the streams, after the append."""
+    """Of the first event, in all the streams."""
     ids_begin: str
     """What the events' ids have in common; see `ids.numbered`."""
     stream_ids: list[UUID]
+    then: Then | None = None
+
+    @property
+    def last_version(self) -> int:
+        """Of all the streams, after the append."""
+        return self.version + (self.then is not None)
 
     def each(self) -> list[Append]:
         """Return what is appended to each stream by itself."""
-        stream_type, kind, schema_version, data, context, version, begin, stream_ids = self
+        said = [self[1:4]] if self.then is None else [self[1:4], self.then]
         return [
             Append(
-                stream_type,
+                self.stream_type,
                 stream_id,
-                version - 1,
-                (NewEvent(numbered(begin, nth), kind, schema_version, data),),
-                context,
+                self.version - 1,
+                tuple(
+                    NewEvent(numbered(self.ids_begin, number), *event)
+                    for number, event in enumerate(said, 1 + nth * len(said))
+                ),
+                self.context,
             )
-            for nth, stream_id in enumerate(stream_ids, 1)
+            for nth, stream_id in enumerate(self.stream_ids)
         ]
 
 

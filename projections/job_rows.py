@@ -40,6 +40,12 @@ _WAITING: Final = frozenset({Status.SUBMITTED, Status.QUEUED})
 
 
 CLAIM: Final = Guard(SQL["claim_standing"], SQL["claim_rows"], (("attempt", "int"),))
+CLAIM_STARTED: Final = Guard(
+    SQL["claim_standing"],
+    SQL["claim_started_rows"],
+    (("attempt", "int"), ("then_data", "jsonb")),
+    (JobStarted.wire_type, JobStarted.schema_version),
+)
 FIRST: Final = Choice(
     SQL["first_chosen"],
     SQL["first_standing"].format(event_ids=EVENT_IDS),
@@ -81,13 +87,19 @@ def rows(changes: Sequence[Change[JobState]]) -> Rows:  # noqa: PLR0911  one for
 
 
 def rows_to_many(alike: Alike[JobState], likewise: Likewise) -> GuardedRows:
-    """Return the same for jobs of which one event is all there is to say: claim, start, end."""
-    event = alike.event
+    """Return the same for jobs of which one event is all there is to say: claim, start, end.
+
+    Or two: a claim and the start that follows at once.
+    """
+    event, then = alike.event, alike.append.then
 
     def otherwise() -> InlineRows:
         return _any_rows(alike.changes(likewise))
 
     match event:
+        case JobClaimed() if then is not None:
+            holder = event.worker_id, event.lease_seconds
+            return GuardedRows(CLAIM_STARTED, (event.attempt, then.data, *holder), otherwise)
         case JobClaimed():
             arguments = event.attempt, event.worker_id, event.lease_seconds
             return GuardedRows(CLAIM, arguments, otherwise)

@@ -161,6 +161,26 @@ counted AS (
     CROSS JOIN (VALUES ('queued', -1), ('claimed', 1)) AS v (status, sign)
 )
 
+-- name: claim_started_rows  the same for worker $18 and $19 seconds, when they start at once
+, held AS (
+    INSERT INTO jobs_held (
+        job_id, version, status, attempt, failures, lost_leases, worker_id, exit_code, last_error,
+        created_at, updated_at, claimed_at, started_at, cancel_requested_at, lease_until, user_id,
+        name, source_type, queue_name, priority, unique_key, labels
+    )
+    SELECT
+        stream_id, version + 1, 'running', attempt, failures, lost_leases, $18::uuid, exit_code,
+        last_error, created_at, now(), now(), now(), cancel_requested_at,
+        now() + $19::float8 * interval '1 second', user_id, name, source_type, queue_name,
+        priority, unique_key, labels
+    FROM standing
+),
+counted AS (
+    INSERT INTO queue_changes (queue_name, status, jobs)
+    SELECT queue_name, status, sign * jobs
+    FROM (SELECT queue_name, count(*) AS jobs FROM standing GROUP BY queue_name) AS n
+    CROSS JOIN (VALUES ('queued', -1), ('running', 1)) AS v (status, sign)
+)
 -- name: first_chosen  the first jobs of queues $14 for labels $15, at most $16, as `claimable` finds them
 SELECT j.*, (row_number() OVER ())::int AS nth FROM (
     SELECT r.place FROM unnest($14::text[]) AS queue (name)

@@ -31,7 +31,7 @@ from reactorcide.worker.reach import Lost, Reach
 from reactorcide.worker.runner import Command, CommandLost, CommandNotStarted, Runner
 from reactorcide.worker.secrets import NO_SECRETS
 from reactorcide.worker.settings import WorkerSettings
-from reactorcide.worker.source import Halted, Place, fetch_source
+from reactorcide.worker.source import Halted, Place, fetch_source, make_directories
 from reactorcide.worker.spool import Spool
 from reactorcide.worker.workspace import PreparationFailed, Workspace
 from reactorcide.worker.workspaces import Workspaces
@@ -147,6 +147,8 @@ class _Attempt:
         outcome = await self._execute(command, output)
         if isinstance(outcome, Released):  # another attempt does it all again
             return outcome
+        if self._tools.workspaces.is_untouched(workspace):
+            return outcome
         try:
             with opened_directory(workspace.artifacts) as directory:
                 if directory is not None:
@@ -162,9 +164,12 @@ class _Attempt:
         secrets = await self._reach.ask(lambda: coordinator.open_secrets(self._claimed))
         self._secrets = secrets
         mark = mark_of(*key)
-        with self._deadline():
+        if submitted.source_type == "none":
+            make_directories(submitted, workspace)
+        else:
             place = Place(workspace, settings.copy_roots, mark, self._tools.runner.plain)
-            await fetch_source(submitted, place, self._halt, secrets)
+            with self._deadline():
+                await fetch_source(submitted, place, self._halt, secrets)
         environment = environment_of(
             key=key,
             worker_id=coordinator.worker_id,
@@ -184,7 +189,9 @@ class _Attempt:
         return Command(argv, cwd, environment, mark, workspace, image), output
 
     async def _start(self) -> None:
-        """Record the start. Raises Lost: the command must not run."""
+        """Record the start unless it is. Raises Lost: the command must not run."""
+        if self._claimed.is_started:
+            return
         try:
             await self._reach.ask(lambda: self._tools.coordinator.start(self._claimed.key))
         except CommandRejected as error:

@@ -63,6 +63,8 @@ class AttemptLog:
 
     async def finish(self) -> None:
         """Send on what was held back, now that nothing follows."""
+        if not self.bytes:
+            return
         async with self._turn:
             for stream, masker in self._maskers.items():
                 await self._keep(stream, masker.finish())

@@ -57,6 +57,8 @@ class ClaimedAttempt(NamedTuple):
     """Jobs that were asked for alike share it, but for `args`."""
     own_args: str | None = None
     """The args as JSON, where `submitted` came without."""
+    is_started: bool = False
+    """Its start is recorded: there was nothing to prepare."""
 
     @property
     def args(self) -> JsonValue:

@@ -69,6 +69,7 @@ from reactorcide.worker.coordinator import (
 )
 from reactorcide.worker.direct_beater import open_beater
 from reactorcide.worker.direct_errors import our_errors
+from reactorcide.worker.endings import Endings
 from reactorcide.worker.first_claims import FirstClaims
 from reactorcide.worker.holdings import Holdings
 from reactorcide.worker.log_writer import LogWriter
@@ -115,6 +116,7 @@ class DirectCoordinator:
         self.objects = ObjectStore(settings.object_store_url)
         self.artifacts = ArtifactRecords(doors.read, self.objects)
         self._holdings = Holdings(doors.write, self._context, self._learn_time)
+        self._endings = Endings(self.finish_all)
         self._clock_ahead = timedelta(0)
         self._due_since = _LONG_AGO
         # While its attempt works with them.
@@ -178,12 +180,11 @@ class DirectCoordinator:
         self._doors.doorbell.ring("events")
 
     async def finish(self, key: AttemptKey, outcome: Outcome) -> None:
-        """Record what the rules make of the outcome."""
+        """Record what the rules make of the outcome, with those of others that end meanwhile."""
         try:
-            state = await self._command(key.job_id, self._finishing(Report(key, outcome)))
+            await self._endings.finish(Report(key, outcome))
         finally:
             self._holdings.forget((key.job_id,))
-        self._ring_ended([state])
 
     async def finish_all(self, reports: Sequence[Report]) -> Mapping[AttemptKey, CommandRejected]:
         """Record what the rules make of the outcomes, alike ones in one statement."""
@@ -195,10 +196,14 @@ class DirectCoordinator:
                 alike.setdefault((attempt, outcome.exit_code), []).append(report)
             elif unit := self._holdings.decided(job_id, self._finishing(report)):
                 units.append(unit)
-        heard = await asyncio.gather(
-            self._holdings.append(units), *map(self._complete, alike.values())
-        )
-        settled = frozenset[UUID]().union(*heard)
+        if len(alike) == 1 and not units:
+            (group,) = alike.values()
+            settled = await self._complete(group)
+        else:
+            heard = await asyncio.gather(
+                self._holdings.append(units), *map(self._complete, alike.values())
+            )
+            settled = frozenset[UUID]().union(*heard)
         left: list[Report] = []
         if len(settled) < len(reports):
             left = [report for report in reports if report.key.job_id not in settled]
@@ -228,6 +233,8 @@ class DirectCoordinator:
                 refused[report.key] = result
             elif isinstance(result, BaseException):
                 raise result
+            else:
+                self._ring_ended([result])
         return refused
 
     async def finish_late(self, worker_id: UUID, report: Report) -> None:

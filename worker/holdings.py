@@ -6,8 +6,9 @@ to who asks the log.
 
 import asyncio
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from reactorcide.eventstore.alike import Alike, Repeats, decided_alike
@@ -31,6 +32,8 @@ from reactorcide.worker.direct_errors import our_errors
 from reactorcide.worker.first_claims import FirstClaim
 
 _REPEATS: Final = Repeats(alike, likewise)
+
+_Stream: TypeAlias = tuple[UUID, JobState, int]
 
 
 class _Holding(NamedTuple):
@@ -59,9 +62,18 @@ class Holdings:
     async def claim(
         self, wanted: Sequence[Suggested], command: ClaimJob
     ) -> tuple[list[ClaimedAttempt], bool]:
-        """Claim jobs; return those won, in the order given, and whether others won some."""
-        streams = [(job_id, state, version) for job_id, version, state, _ in wanted]
-        decisions = decided_alike(JOB, _REPEATS, streams, command, self._context)
+        """Claim jobs; return those won, in the order given, and whether others won some.
+
+        Those that need nothing prepared are started by the same statement.
+        """
+        decisions = [
+            decision
+            for streams, starts in zip(_split(wanted), (False, True), strict=True)
+            if streams
+            for decision in decided_alike(
+                JOB, _REPEATS, streams, replace(command, starts=starts), self._context
+            )
+        ]
         won = await self._append_alike(decisions)
         taken: list[ClaimedAttempt] = []
         args = {job_id: args for job_id, _, _, args in wanted}
@@ -89,14 +101,14 @@ class Holdings:
     ) -> Iterator[ClaimedAttempt]:
         """Take note of the jobs of one decision that were won, and yield them."""
         attempt = decision.models[0].attempt  # one event, so one number
-        version = decision.append.version
+        version, is_started = decision.append.last_version, decision.append.then is not None
         for job_id, before, model in zip(
             decision.append.stream_ids, decision.befores, decision.models, strict=True
         ):
             if job_id in won and before.submitted is not None:
                 self._held[job_id] = new(_Holding, (version, before, model))
                 key = new(AttemptKey, (job_id, attempt))
-                yield new(ClaimedAttempt, (key, before.submitted, args[job_id]))
+                yield new(ClaimedAttempt, (key, before.submitted, args[job_id], is_started))
 
     async def complete(self, job_ids: Iterable[UUID], command: FinishAttempt) -> frozenset[UUID]:
         """End attempts of one number alike; return the jobs of which that is in the log."""
@@ -160,3 +172,31 @@ class Holdings:
     async def _append_one(self, decision: Alike[JobState]) -> AppendedToMany:
         rows = job_rows.rows_to_many(decision, likewise)
         return await self._write.append_to_many(decision.append, rows)
+
+
+def _split(wanted: Iterable[Suggested]) -> tuple[list[_Stream], list[_Stream]]:
+    """Return the streams of jobs that need something prepared, and of those that do not."""
+    prepared: list[_Stream] = []
+    started: list[_Stream] = []
+    last, part = None, prepared
+    for job_id, version, state, _ in wanted:
+        if state is not last:  # many may share one
+            last, part = state, prepared if _is_prepared(state) else started
+        part.append((job_id, state, version))
+    return prepared, started
+
+
+def _is_prepared(state: JobState) -> bool:
+    """Say whether something is to be done before the job's command can start.
+
+    A source, secrets and files of variables may fail, or take long. A handler's start is told
+    when it takes its time.
+    """
+    submitted = state.submitted
+    return (
+        submitted is None
+        or submitted.handler is not None
+        or submitted.source_type != "none"
+        or bool(submitted.sealed_env_vars)
+        or submitted.job_env_file is not None
+    )

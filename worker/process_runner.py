@@ -5,6 +5,7 @@ nothing costs no task: what happens to it is told by the loop.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -41,6 +42,11 @@ class ProcessRunner:
     def plain(self) -> Runner:
         """Itself."""
         return self
+
+    def prepare(self) -> None:
+        """Start the supervisor; a command says so if there is none to be had."""
+        with contextlib.suppress(OSError):
+            self._supervision.prepare()
 
     async def run(self, command: Command, output: Output, halt: Halt) -> Exit:
         """Run in a session of its own; see `Runner.run`."""

@@ -37,6 +37,7 @@ class Reach:
         self._coordinator = coordinator
         self._spool = spool
         self._halt = halt
+        self._is_kept = False
 
     @property
     def is_lost(self) -> bool:
@@ -59,9 +60,11 @@ class Reach:
 
     async def keep(self, outcome: Outcome, chunks: Sequence[Chunk] = ()) -> None:
         """Keep what nobody hears now."""
+        self._is_kept = True
         report = Report(self._key, outcome)
         await self._spool.keep([Spooled(self._coordinator.worker_id, report, chunks)])
 
     def forget(self) -> None:
         """Keep nothing any more: it was heard, or refused."""
-        self._spool.forget([self._key])
+        if self._is_kept:
+            self._spool.forget([self._key])

@@ -86,6 +86,9 @@ class Runner(Protocol):
         """What runs commands without any walls: itself, if it has none."""
         ...
 
+    def prepare(self) -> None:
+        """Get ready, in the loop: the first command then starts as soon as any other."""
+
     async def run(self, command: Command, output: Output, halt: Halt) -> Exit:
         """Run to the end, or until the halt's grace is over; then nothing of it is left.
 

@@ -13,7 +13,7 @@ from reactorcide.worker.copying import Halted, copy_tree
 from reactorcide.worker.git import Place, Wanted, clone
 from reactorcide.worker.halt import Halt
 from reactorcide.worker.secrets import NO_SECRETS, Secrets
-from reactorcide.worker.workspace import PreparationFailed
+from reactorcide.worker.workspace import PreparationFailed, Workspace
 
 __all__ = ["Halted", "Place", "fetch_source"]
 
@@ -25,9 +25,7 @@ async def fetch_source(
     target = place.workspace.path_of(submitted.code_dir)
     match submitted.source_type:
         case "none":
-            for path in {target, place.workspace.path_of(submitted.job_dir)}:
-                if path is not place.workspace.source:
-                    _make(path)
+            make_directories(submitted, place.workspace)
         case "git":
             credentials = secrets.values.get(SEALED_NAME)
             wanted = Wanted(submitted.git_url or "", submitted.git_ref, credentials)
@@ -35,6 +33,14 @@ async def fetch_source(
         case "copy":
             text = submitted.source_path or ""
             await asyncio.to_thread(copy_tree, text, place.copy_roots, target, halt)
+
+
+def make_directories(submitted: JobSubmitted, workspace: Workspace) -> None:
+    """Make the directories of a job without a source. Raises PreparationFailed."""
+    for job_path in (submitted.code_dir, submitted.job_dir):
+        path = workspace.path_of(job_path)
+        if path is not workspace.source:
+            _make(path)
 
 
 def _make(target: Path) -> None:

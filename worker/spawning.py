@@ -69,10 +69,10 @@ def start(
     return SPAWNER.start(
         program,
         (
-            _without_nul([_encoded(word) for word in argv]),
-            _without_nul(_entries(environment)),
+            _encoded(argv),
+            _entries(environment),
         ),
-        _without_nul([os.fsencode(cwd)])[0],
+        _encoded([os.fspath(cwd)])[0],
         outputs,
         group,
     )
@@ -208,20 +208,19 @@ def _entries(environment: Mapping[str, str]) -> list[bytes]:
     if "=" in "".join(environment):
         msg = "illegal environment variable name"
         raise ValueError(msg)
-    return [_encoded(f"{name}={value}") for name, value in environment.items()]
+    return _encoded([f"{name}={value}" for name, value in environment.items()])
 
 
-def _encoded(text: str) -> bytes:
-    """Return the bytes of a word; UTF-8 whatever this process's locale: the child's is UTF-8."""
-    return text.encode("utf-8", "surrogateescape")
+def _encoded(words: Sequence[str]) -> list[bytes]:
+    """Return the bytes of words; UTF-8 whatever this process's locale: the child's is UTF-8.
 
-
-def _without_nul(words: list[bytes]) -> list[bytes]:
-    """Return the words, which C would take to end at a NUL. Raises ValueError."""
-    if b"\0" in b"".join(words):
+    Raises ValueError for a NUL: C would take a word to end there.
+    """
+    encoded = "\0".join(words).encode("utf-8", "surrogateescape").split(b"\0")
+    if len(encoded) > max(len(words), 1):
         msg = "embedded null byte"
         raise ValueError(msg)
-    return words
+    return encoded if words else []
 
 
 def _strings(words: Sequence[bytes]) -> "ctypes.Array[c_char_p]":

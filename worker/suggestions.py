@@ -22,6 +22,8 @@ from reactorcide.worker.direct_errors import our_errors
 from reactorcide.worker.settings import WorkerSettings
 
 _STALE_SECONDS: Final = 0.1
+_AHEAD: Final = 16
+"""So many are read ahead though fewer slots are free: a look at many takes little longer."""
 
 
 class Suggestions:
@@ -40,6 +42,8 @@ class Suggestions:
         self._ageing = Ageing()
         self._ageing_after = timedelta(seconds=settings.ageing_seconds)
         self._ahead: asyncio.Task[list[Suggested]] | None = None
+        self._left: list[Suggested] = []
+        """What was read ahead and did not fit."""
         self._read_at = float("-inf")
         self._is_end = False
 
@@ -48,6 +52,7 @@ class Suggestions:
         """Whether the next jobs are simply those that come first: nothing is read, none is aged."""
         return (
             self._ahead is None
+            and not self._left
             and self.scan.after is None
             and not self._ageing.is_due(self._now().timestamp())
         )
@@ -60,14 +65,16 @@ class Suggestions:
         at = self._now()
         if self._ageing.is_due(at.timestamp()) and (aged := await self._aged(slots, at)):
             return aged, True
-        found = await self._read_ahead(slots) or await self._look(slots)
+        found = self._take_left(slots) or await self._read_ahead(slots) or await self._look(slots)
         if found:
             self._ageing.served(found[-1].submitted.priority)
-        has_more = not self._is_end
+        has_more = bool(self._left) or not self._is_end
         now = self._now().timestamp()
         # From the top nothing is read ahead: what is being claimed still stands there.
-        if self.scan.after is not None and not self.scan.is_due(now):
-            reading = self._read_some(slots, self.scan.share(now))
+        if not self._left and self.scan.after is not None and not self.scan.is_due(now):
+            share = self.scan.share(now)
+            # Who meets others at what it wants takes no more than it needs now.
+            reading = self._read_some(max(slots, _AHEAD) if share == ALL else slots, share)
             self._ahead = asyncio.create_task(reading, name="suggestions")
         return found, has_more
 
@@ -78,6 +85,19 @@ class Suggestions:
             ahead.cancel()
             await asyncio.gather(ahead, return_exceptions=True)
         await self._lane.close()
+
+    def _take_left(self, slots: int) -> list[Suggested]:
+        """Return what did not fit before, unless it is old, or others want it as well."""
+        left, self._left = self._left, []
+        if not left:
+            return []
+        now = self._now().timestamp()
+        is_old = time.monotonic() - self._read_at > _STALE_SECONDS
+        if is_old or self.scan.is_due(now) or self.scan.share(now) != ALL:
+            self.scan.restart()
+            return []
+        self._left = left[slots:]
+        return left[:slots]
 
     async def _read_ahead(self, slots: int) -> list[Suggested]:
         """Return what was read ahead, as much as there is room for, unless it is old."""
@@ -90,11 +110,8 @@ class Suggestions:
         if time.monotonic() - self._read_at > _STALE_SECONDS:
             self.scan.restart()
             return []
-        if len(found) > slots:
-            found = found[:slots]
-            self._is_end = False
-            self.scan.after = found[-1].submitted.priority, found[-1].job_id
-        return found
+        self._left = found[slots:]
+        return found[:slots]
 
     async def _look(self, slots: int) -> list[Suggested]:
         """Read what comes next; once more from the top, and all, where that is not much."""

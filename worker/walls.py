@@ -92,6 +92,10 @@ class WalledRunner:
         self.plain = plain
         self._walls = walls
 
+    def prepare(self) -> None:
+        """Prepare the plain runner."""
+        self.plain.prepare()
+
     async def run(self, command: Command, output: Output, halt: Halt) -> Exit:
         """Run within the walls; a command that never began there is not started."""
         inside = _inside(command)

@@ -82,6 +82,8 @@ class Worker:
         await self._coordinator.register(self._registration())
         log = _log.bind(worker_id=str(self._coordinator.worker_id), name=self._settings.name)
         log.info("worker_started", queues=self._settings.queues)
+        if not self._settings.handlers:
+            self._tools.runner.prepare()
         try:
             with LoopWatch(), self._tools.workspaces.held(), self._beats() as beats:
                 async with self._handlings, asyncio.TaskGroup() as tasks:
@@ -129,12 +131,13 @@ class Worker:
     async def _claim_until(self, stop: asyncio.Event, tasks: asyncio.TaskGroup) -> None:
         """Fill the slots, wait, and again. A claim under way is never broken off."""
         stopped = asyncio.create_task(stop.wait())
+        stopped.add_done_callback(lambda _: self._slot_freed.set())
         try:
             while not stop.is_set():
                 self._slot_freed.clear()
                 free = self._settings.concurrency - self._commands - self._handlings.count
                 if free <= 0:
-                    await _unless(stopped, self._slot_freed.wait())
+                    await self._slot_freed.wait()
                 elif not self._leases.are_held.is_set():
                     await _unless(stopped, self._leases.are_held.wait())
                 else:

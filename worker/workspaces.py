@@ -29,6 +29,11 @@ from reactorcide.worker.workspace import (
 _COARSEST_CLOCK_NS: Final = 3_000_000_000
 """A change this long after another one shows in the times of any file system (FAT: 2 s)."""
 
+_FINE_CLOCK_NS: Final = 100_000_000
+"""The same where times are kept to less than a millisecond: the kernel's tick is 10 ms at most."""
+
+_MILLISECOND_NS: Final = 1_000_000
+
 _log = structlog.get_logger(__name__)
 
 
@@ -39,6 +44,8 @@ class _Known:
     look: Look
     was_old_when_taken: bool = False
     """Any change since it was last taken shows in its look."""
+    is_untouched: bool = False
+    """It was found as it was taken, and nothing runs in it any more."""
 
 
 class Workspaces:
@@ -72,7 +79,8 @@ class Workspaces:
     async def give_back(self, workspace: Workspace) -> None:
         """Take one back, with all that an attempt left in it; nothing of that is there then."""
         try:
-            if self._holders > 1 and self._is_untouched(workspace):
+            if self._holders > 1 and self.is_untouched(workspace):
+                self._known[workspace].is_untouched = False
                 self._spare.append(workspace)
                 return
             self._known.pop(workspace, None)
@@ -83,11 +91,17 @@ class Workspaces:
         finally:
             self._let_go()
 
-    def _is_untouched(self, workspace: Workspace) -> bool:
+    def is_untouched(self, workspace: Workspace) -> bool:
+        """Whether it is empty, and as it was when it was taken; False if nobody can say.
+
+        To be asked when nothing runs in it any more: its yes counts until it is given back.
+        """
         known = self._known.get(workspace)
-        if known is None or known.look != look_at(workspace):
+        if known is None:
             return False
-        return known.was_old_when_taken or is_empty(workspace)
+        if not known.is_untouched and known.look == look_at(workspace):
+            known.is_untouched = known.was_old_when_taken or is_empty(workspace)
+        return known.is_untouched
 
     def _take_spare(self) -> Workspace | None:
         """Return one that is still as it was made: nobody should have been there, but may."""
@@ -95,7 +109,9 @@ class Workspaces:
             workspace = self._spare.pop()
             known = self._known[workspace]
             if known.look == look_at(workspace):
-                young_until = changed_ns(known.look) + _COARSEST_CLOCK_NS
+                changed_at = changed_ns(known.look)
+                is_fine = changed_at % _MILLISECOND_NS
+                young_until = changed_at + (_FINE_CLOCK_NS if is_fine else _COARSEST_CLOCK_NS)
                 known.was_old_when_taken = time.time_ns() > young_until
                 return workspace
             self._drop(workspace)

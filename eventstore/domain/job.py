@@ -170,7 +170,9 @@ def _claim(state: JobState, command: ClaimJob) -> tuple[JobEvent, ...]:
     allow(state, JobClaimed, "be claimed")
     if is_early(state.available_at, command.now):
         raise NotLegal(detail=f"waits until {state.available_at}", current_status=state.status)
-    return (_claimed(state.attempt + 1, command.worker_id, command.lease_seconds),)
+    attempt = state.attempt + 1
+    claimed = _claimed(attempt, command.worker_id, command.lease_seconds)
+    return (claimed, _started(attempt)) if command.starts else (claimed,)
 
 
 def _cancel(state: JobState, command: CancelJob) -> tuple[JobEvent, ...]:

@@ -41,6 +41,8 @@ class ClaimJob:
     worker_id: UUID
     lease_seconds: float
     now: datetime
+    starts: bool = False
+    """Nothing is left to prepare: what the attempt runs is about to run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ def the_same(guard: Guard) -> Iterator[frozenset[str]]:
 GUARDED: Final = {
     f"append guarded by {name}, same {' '.join(sorted(same))}": append_sql.guarded(guard, same)
     for name, guard in GUARDS.items()
+    if guard.then is None
     for same in the_same(guard)
 } | {
     f"append to many guarded by {name}": append_sql.to_many(guard) for name, guard in GUARDS.items()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -55,6 +56,7 @@ from reactorcide.tests.projections.journal import WORKER, Journal, now, row_of
 _CLAIM: Final = ClaimJob(WORKER, 15, now() + timedelta(hours=1))
 _COMPLETE: Final = FinishAttempt(1, Completed(), now(), 0)
 _FREQUENT: Final = (_CLAIM, StartJob(1), _COMPLETE)
+_CLAIM_STARTED: Final = replace(_CLAIM, starts=True)
 
 
 @pytest.fixture
@@ -215,6 +217,47 @@ async def test_one_event_goes_to_many_jobs(
         event_ids = sorted(numbered(decision.append.ids_begin, nth) for nth in range(1, 4))
         assert sorted(end.event_id for end in ends) == event_ids
     assert await _is_as_the_log_has_it(database)
+
+
+async def test_a_claim_and_its_start_go_to_many_jobs(
+    database: Database, writer: Connection, connection: Connection
+) -> None:
+    """Two events in one statement, their positions in order; the row is the fold's."""
+    journal = Journal(connection)
+    job_ids = [await journal.submit(name=f"job {nth}") for nth in range(3)]
+    decision, appended = await _to_many(writer, _CLAIM_STARTED, *job_ids)
+    assert appended.stream_ids == frozenset(job_ids)
+    for append_ in decision.append.each():
+        events = await read_stream(connection, append_.stream_id, append_.expected_version)
+        assert [(one.event_id, one.type) for one in events] == [
+            (one.event_id, one.type) for one in append_.events
+        ]
+        assert [one.type for one in events] == ["job.claimed", "job.started"]
+        assert events[0].position < events[1].position
+        row = await row_of(connection, append_.stream_id)
+        assert (row["status"], row["version"]) == ("running", events[1].version)
+        assert row["started_at"] == row["claimed_at"] == events[1].recorded_at
+    assert await _is_as_the_log_has_it(database)
+
+
+async def test_a_claim_with_its_start_is_not_of_who_moved_on(
+    writer: Connection, connection: Connection
+) -> None:
+    """One job's row is gone, another's lies: the first is left out, the second asked of the log."""
+    journal = Journal(connection)
+    taken, lying, free = sorted([await journal.submit() for _ in range(3)])
+    found = await jobs.get_many(connection, [taken, lying, free])
+    streams = [(one.job_id, one.state, one.version) for one in found.values()]
+    (decision,) = decided_alike(JOB, Repeats(alike, likewise), streams, _CLAIM_STARTED, SYSTEM)
+    await journal.claim(taken)
+    async with connection.transaction():  # the log goes on, and the row does not
+        await append(connection, [an_append(lying, found[lying].version)])
+    rows = job_rows.rows_to_many(decision, likewise)
+    appended = await append_to_many(writer, decision.append, rows)
+    assert appended.stream_ids == {free}
+    assert (await row_of(connection, free))["status"] == "running"
+    assert await _versions(connection, free) == list(range(1, found[free].version + 3))
+    assert await _versions(connection, lying) == list(range(1, found[lying].version + 2))
 
 
 @pytest.mark.parametrize("nth", range(3))

@@ -20,8 +20,12 @@ async def test_an_untouched_workspace_is_lent_again_while_others_are(parent: Pat
     workspaces = Workspaces(parent)
     workspaces.take()
     second = workspaces.take()
-    await workspaces.give_back(second)
-    assert workspaces.take() is second
+    for _ in range(2):
+        assert workspaces.is_untouched(second)
+        await workspaces.give_back(second)
+        assert workspaces.take() is second
+    (second.artifacts / "file").touch()
+    assert not workspaces.is_untouched(second)
 
 
 def _entries(parent: Path) -> list[Path]:
@@ -61,6 +65,7 @@ async def test_a_touched_workspace_is_not_lent_again(
     workspaces.take()
     touched = workspaces.take()
     touch(touched)
+    assert not workspaces.is_untouched(touched)
     await workspaces.give_back(touched)
     assert not touched.root.exists()
     assert workspaces.take() != touched

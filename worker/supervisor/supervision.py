@@ -1,6 +1,7 @@
 """The worker's side of its supervisor: starts it, asks of it, and cleans up after it if it dies.
 
-The supervisor is started with the first command, and again with the next one when it has died.
+The supervisor is started with the first command, or before if so asked, and again with the next one
+when it has died.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from reactorcide.worker.pipes import Pipe, open_pipes
+from reactorcide.worker.pipes import Pipe, Watch, open_pipes
 from reactorcide.worker.runner import Command
 from reactorcide.worker.supervisor import cgroups, kinship
 from reactorcide.worker.supervisor.messages import Ended, Halt, Hold, NotStarted, Start
@@ -69,8 +70,13 @@ class Supervision:
 
     def __init__(self) -> None:
         self._line: _Line | None = None
+        self._watch: Watch | None = None
         self._numbers = itertools.count(1)
         self._endings: set[asyncio.Task[None]] = set()
+
+    def prepare(self) -> None:
+        """Have a supervisor. Raises OSError when none can be had."""
+        self._opened()
 
     def start(self, command: Command, until: float, tell: Callable[[], None]) -> Started:
         """Ask for a command that must be dead at `until`; `tell` is called in the loop at its end.
@@ -78,7 +84,9 @@ class Supervision:
         Raises OSError when there are no descriptors left, or no supervisor to be had.
         """
         line = self._opened()
-        ours, theirs = open_pipes()
+        if self._watch is None:
+            self._watch = Watch()
+        ours, theirs = open_pipes(self._watch)
         started = Started(next(self._numbers), *ours, tell)
         line.start(started, command, until, theirs)
         return started
@@ -106,6 +114,9 @@ class Supervision:
             self._end(self._line)
         if self._endings:
             await asyncio.wait(self._endings)
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def _opened(self) -> "_Line":
         if self._line is None:

@@ -87,6 +87,8 @@ class Trees:
         """Of the orphans that were looked at: whose each may be, of the trees that live."""
         self._undead: set[int] = set()
         self._last_mark = 0
+        self._next_at = _NEVER
+        """Nothing is due before."""
 
     def start(self, request: Start, outputs: Sequence[int]) -> None:
         """Start a command. Raises OSError and ValueError like `spawning.start`."""
@@ -100,6 +102,7 @@ class Trees:
             raise
         tree = Tree(request, leader, mark, group)
         self._trees[tree.number] = self._leaders[leader] = tree
+        self._next_at = min(self._next_at, tree.look_at)
 
     def halt(self, number: int, grace_seconds: float) -> None:
         """TERM to all of a tree unless it got one before, and KILL after the grace."""
@@ -109,6 +112,7 @@ class Trees:
         if tree.kill_at == _NEVER and grace_seconds > 0:
             self._send(tree, signal.SIGTERM)
         tree.kill_at = min(tree.kill_at, boot_seconds() + grace_seconds)
+        self._next_at = min(self._next_at, tree.look_at)
 
     def hold(self, word: Hold) -> None:
         """Let attempts go on for longer, and give up those that are lost."""
@@ -117,7 +121,7 @@ class Trees:
             if tree.attempt in held:
                 tree.until = max(tree.until, word.until)
             elif tree.attempt in lost:
-                tree.until = -_NEVER
+                self._next_at = tree.until = -_NEVER
 
     @property
     def count(self) -> int:
@@ -125,15 +129,21 @@ class Trees:
         return len(self._trees)
 
     def next_at(self) -> float:
-        """Return when `look` must be called at the latest."""
-        return min((tree.look_at for tree in self._trees.values()), default=_NEVER)
+        """Return when `look` must be called at the latest; to call it earlier does no harm."""
+        return self._next_at
 
     def look(self) -> list[Ended]:
         """Kill what has to die by now, and return what has ended with nothing left of it."""
         self._reap()
         now = boot_seconds()
-        due = [tree for tree in self._trees.values() if tree.has_ended or tree.look_at <= now]
-        return [end for tree in due if (end := self._settled(tree, now)) is not None]
+        is_time, trees = self._next_at <= now, self._trees.values()
+        due = [
+            one for one in trees if one.exit_code is not None or (is_time and one.look_at <= now)
+        ]
+        ends = [end for tree in due if (end := self._settled(tree, now)) is not None]
+        if is_time:
+            self._next_at = min((tree.look_at for tree in trees), default=_NEVER)
+        return ends
 
     def kill_all(self) -> bool:
         """Kill all there is; return whether nothing is left: no child, and nobody in a group."""
@@ -162,7 +172,8 @@ class Trees:
             is_left = self._is_left(tree)
         if is_left and now < tree.dying_since + _DEATH_SECONDS:
             return None
-        self._undead |= self._roots(tree)
+        if is_left:
+            self._undead |= self._roots(tree)
         tree.group.remove()
         del self._trees[tree.number]
         self._leaders.pop(tree.leader, None)
@@ -177,6 +188,7 @@ class Trees:
                 return False
             self._reap()
         tree.again_at = boot_seconds() + _AGAIN_SECONDS
+        self._next_at = min(self._next_at, tree.again_at)
         return self._is_left(tree)
 
     def _send(self, tree: Tree, number: signal.Signals) -> bool:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from reactorcide.worker.supervisor.messages import Message, decode, encode
 
+_JSON: Final = json.JSONEncoder(separators=(",", ":"))
 _HEAD: Final = struct.Struct("!IB")
 _READ_BYTES: Final = 65_536
 _MOST_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(16 * 4)
@@ -59,7 +60,7 @@ class Wire:
         The descriptors are closed here once they are sent. What is sent to an end that is closed
         is lost; `receive` tells of that.
         """
-        body = json.dumps(encode(message), separators=(",", ":")).encode()
+        body = _JSON.encode(encode(message)).encode()
         frame = _HEAD.pack(len(body), len(descriptors)) + body
         with self._lock:
             self._unsent.append(_Unsent(frame, descriptors))

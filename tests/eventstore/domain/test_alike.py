@@ -58,7 +58,7 @@ def many_states(draw: st.DrawFn) -> list[JobState]:
 
 exit_codes: Final = st.sampled_from((None, 0))
 commands: Final[st.SearchStrategy[Callable[[int], JobCommand]]] = st.one_of(
-    st.just(lambda _attempt: ClaimJob(WORKER_ID, 15, NOW)),
+    st.booleans().map(lambda starts: lambda _attempt: ClaimJob(WORKER_ID, 15, NOW, starts)),
     st.just(StartJob),
     exit_codes.map(
         lambda code: lambda attempt: FinishAttempt(attempt, Completed(None, code), NOW, 0.5)
@@ -97,7 +97,7 @@ def test_deciding_for_many_is_deciding_for_each(
 ) -> None:
     """The same events, versions and states, in the same order; what is refused is left out.
 
-    One decision for each event and version.
+    One decision for all that are said alike at one version.
     """
     command = of_attempt(attempt)
     streams = [(UUID(int=nth), state, nth % 3) for nth, state in enumerate(states)]
@@ -105,7 +105,7 @@ def test_deciding_for_many_is_deciding_for_each(
     expected = {
         change.stream_id: (append, change) for append, change in one_by_one(streams, command)
     }
-    assert len({(one.event, one.append.version) for one in decisions}) == len(decisions)
+    assert len({(one.events, one.append.version) for one in decisions}) == len(decisions)
     for one in decisions:
         assert one.append.stream_ids == sorted(one.append.stream_ids)
         for append, change in zip(one.append.each(), one.changes(likewise), strict=True):
@@ -114,7 +114,12 @@ def test_deciding_for_many_is_deciding_for_each(
             assert append[:3] == wanted[:3]
             assert [event[1:] for event in append.events] == [event[1:] for event in wanted.events]
     assert expected == {}
-    event_ids = [append.events[0].event_id for one in decisions for append in one.append.each()]
+    event_ids = [
+        event.event_id
+        for one in decisions
+        for append in one.append.each()
+        for event in append.events
+    ]
     assert len(set(event_ids)) == len(event_ids)
 
 
