@@ -77,7 +77,8 @@ class Holdings:
         taken: list[ClaimedAttempt] = []
         for decision in decisions:
             taken += self._taken(decision, won)
-        if wanted[0].submitted.priority != wanted[-1].submitted.priority:
+        is_one_priority = wanted[0].submitted.priority == wanted[-1].submitted.priority
+        if len(decisions) > 1 or not is_one_priority:
             place = {job.job_id: nth for nth, job in enumerate(wanted)}
             taken.sort(key=lambda claimed: place[claimed.key.job_id])
         return taken, len(won) < sum(len(one.befores) for one in decisions)
