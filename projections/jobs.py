@@ -357,7 +357,7 @@ class First(NamedTuple):
     submitted: JobSubmitted
     recorded_at: datetime
     chosen: int
-    """How many were first in the queue, claimed or not."""
+    """How many were first in the queue, claimed or not; one more when a retry is due."""
 
 
 def first_of(row: asyncpg.Record) -> First:
