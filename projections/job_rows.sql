@@ -201,10 +201,13 @@ RETURNING j.job_id AS stream_id, j.version + 1 AS version, {event_ids}[c.nth] AS
     j.cancel_requested_at
 
 -- name: first_result  what was asked for, best priority first, then oldest; and how many were chosen
+-- A retry that is due is not, but counts: who is woken again and again would never look for it.
 SELECT
     s.stream_id, s.version, e.position, e.schema_version,
     (e.data - 'args')::text AS data, (e.data -> 'args')::text AS args,
-    now() AS recorded_at, (SELECT count(*) FROM chosen) AS chosen
+    now() AS recorded_at,
+    (SELECT count(*) FROM chosen)
+        + (SELECT EXISTS (SELECT FROM jobs_ready WHERE available_at <= now()))::int AS chosen
 FROM standing AS s
 CROSS JOIN LATERAL (
     SELECT * FROM events WHERE stream_id = s.stream_id AND version = 1 LIMIT 1

@@ -104,7 +104,7 @@ class FirstClaimed(NamedTuple):
     jobs: list[Suggested]
     """As they stood, at the versions that they have now; best priority first, then oldest."""
     chosen: int
-    """How many came first, claimed or not."""
+    """How many came first, claimed or not; one more when a retry is due."""
     recorded_at: datetime | None
 
 

@@ -155,14 +155,14 @@ async def test_an_event_of_a_newer_version_is_not_passed_over(
 ) -> None:
     """A list that left it out would be a guess."""
     job_id, pool = await Journal(connection).submit(), await database.create_pool(1, 2)
-    odd = Append("job", job_id, 2, (a_fact("{}", "job.paused"),), SYSTEM)
+    odd = Append("job", job_id, 1, (a_fact("{}", "job.paused"),), SYSTEM)
     await store.append(connection, [odd])
     position, _ = await store.present(pool)
     await Journal(connection).submit()
     cut = await cut_at(pool, position)
     with pytest.raises(IllegalTransition):
         await past_jobs.list_page(pool, cut, PastFilter(), Page())
-    again = Append("job", job_id, 3, (a_fact("{}", "job.resumed"),), SYSTEM)
+    again = Append("job", job_id, 2, (a_fact("{}", "job.resumed"),), SYSTEM)
     await store.append(connection, [again])
     with pytest.raises(IllegalTransition):
         await past_jobs.list_queues(pool, cut, "", 9, 0)

@@ -61,14 +61,29 @@ async def test_what_has_run_before_is_left_to_who_looks(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
     """Its attempt is not the first: the same call claims it all the same when nothing else is."""
-    again, fresh = await desk.submit(), await desk.submit()
+    again = await desk.submit()
     async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
-        (first,) = (await worker.claim(1)).attempts
+        (first,) = (await worker.claim(4)).attempts
         assert first.key.job_id == again
         await worker.finish(first.key, Released("not now"))
+        fresh = await desk.submit()
         assert await claimed(worker) == ([fresh], True)
         assert await claimed(worker) == ([again], False)
         assert (await desk.job(again)).state.attempt == 2
+
+
+async def test_a_retry_that_is_due_is_not_forgotten(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """It is left to who looks, and whoever is woken by other jobs again and again is told to."""
+    retry = await desk.submit(max_attempts=2)
+    await desk.pool.execute(
+        "UPDATE jobs SET available_at = now() - interval '1 s' WHERE job_id = $1", retry
+    )
+    fresh = await desk.submit()
+    async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
+        assert await claimed(worker) == ([fresh], True)
+        assert await claimed(worker) == ([retry], False)
 
 
 async def test_labels_queues_and_times_are_kept(
