@@ -8,6 +8,7 @@ is bounded, and holds nothing of a single job's.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -18,7 +19,9 @@ from reactorcide.api.fields import Command, Name
 from reactorcide.api.jobs.render import template
 from reactorcide.api.jobs.requests import ARGS_BYTES, BATCH_JOBS, BatchRequest, JobRequest
 from reactorcide.eventstore.domain.events import JobSubmitted
-from reactorcide.projections.jobs import Job
+from reactorcide.eventstore.domain.job import JOB
+from reactorcide.eventstore.record import Row
+from reactorcide.projections.jobs import Job, asked_for
 
 _OWN: Final = ("name", "job_command", "args")
 _ITSELF: Final = frozenset({"run_at", "unique_key", "depends_on", "secret_env_vars", "git_url"})
@@ -49,6 +52,8 @@ class Form:
     fact: JobSubmitted
     head: str
     """The fact as JSON, without what is a job's own and without the bracket behind it."""
+    row: Row
+    """What follows the name in a job's row, but for the time before which it is not run."""
     pieces: list[str] = field(default_factory=list)
     """The answer as JSON, cut where a job's own is put in; from the first that was made."""
 
@@ -67,32 +72,32 @@ class AlikeJobs(NamedTuple):
         """Return the requests one by one."""
         return _EACH.validate_python(self.jobs)
 
-    def facts(self, user_id: UUID) -> tuple[list[JobSubmitted], list[str]]:
-        """Return the first fact of each job, and that as the codec would write it."""
+    def columns(self, user_id: UUID) -> tuple[list[str], list[Row]]:
+        """Return the first fact of each job as the codec would write it, and the job's row.
+
+        The rows are those that `job_rows.new_row` makes of jobs that nothing holds back.
+        """
         forms = {kind: _form_of(kind, model, user_id) for kind, model in self.models.items()}
-        facts, texts = [], []
+        texts, rows = [], []
         for kind, job, own in zip(self.kinds, self.jobs, self.own, strict=True):
             form = forms[kind]
-            fields = form.fact.__dict__.copy()
-            for name in _OWN:
-                fields[name] = job.get(name)
-            facts.append(JobSubmitted.of(fields))
             texts.append(form.head + _tail(own))
-        return facts, texts
+            rows.append((1, user_id, job["name"], *form.row, None))
+        return texts, rows
 
-    def shown(self, made: Sequence[Job]) -> list[str]:
+    def shown(self, user_id: UUID, job_ids: Sequence[UUID], made_at: datetime) -> list[str]:
         """Return the answers about the jobs as they were just made, as JSON."""
-        user_id = made[0].submitted.user_id
         forms = {kind: _form_of(kind, model, user_id) for kind, model in self.models.items()}
-        created_at = updated_at = to_json(made[0].created_at).decode()
+        created_at = updated_at = to_json(made_at).decode()
         shown = []
-        for kind, own, job in zip(self.kinds, self.own, made, strict=True):
-            pieces = forms[kind].pieces
-            if not pieces:
-                pieces.extend(template(job, ("job_id", *_OWN, "created_at", "updated_at")))
-            start, name, command, args, created, updated, end = pieces
+        for kind, own, job_id in zip(self.kinds, self.own, job_ids, strict=True):
+            form = forms[kind]
+            if not form.pieces:
+                some = Job(job_id, 1, JOB.evolve(JOB.initial, form.fact), made_at, made_at)
+                form.pieces.extend(template(some, ("job_id", *_OWN, "created_at", "updated_at")))
+            start, name, command, args, created, updated, end = form.pieces
             shown.append(
-                f'{start}"{job.job_id}"{name}{own.name}{command}{own.job_command}{args}{own.args}'
+                f'{start}"{job_id}"{name}{own.name}{command}{own.job_command}{args}{own.args}'
                 f"{created}{created_at}{updated}{updated_at}{end}"
             )
         return shown
@@ -165,7 +170,8 @@ def _form_of(kind: bytes, model: JobRequest, user_id: UUID) -> Form:
     if form is None:
         fact = model.submitted(user_id, _seal_nothing)
         text = fact.model_dump_json(exclude_defaults=True, exclude=set(_OWN))
-        form = Form(fact, text.removesuffix("}"))
+        _, _, *row = asked_for(fact)
+        form = Form(fact, text.removesuffix("}"), tuple(row))
         if len(kind) <= _KEPT_BYTES:
             if len(_forms) >= _KEPT:
                 _forms.clear()

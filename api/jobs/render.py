@@ -26,9 +26,13 @@ def etag_of(job: Job) -> str:
     return f'"{job.version}"'
 
 
-def location_of(job: Job) -> str:
+NEW_ETAG: Final = '"1"'
+"""The entity tag of a job that nothing has happened to yet."""
+
+
+def location_of(job_id: UUID) -> str:
     """Return where a job is found."""
-    return f"/api/v1/jobs/{job.job_id}"
+    return f"/api/v1/jobs/{job_id}"
 
 
 async def job_answer(connection: Reader, job: Job) -> Response:

@@ -62,11 +62,6 @@ async def submit(
     else:
         waiting = [False] * len(submissions)
     units = new_units([one.submitted for one in submissions], waiting, context)
-    return await append_new(door, units)
-
-
-async def append_new(door: AppendDoor[JobState], units: Sequence[Unit[JobState]]) -> list[Job]:
-    """Record what makes new jobs, all or none; return them in their order."""
     results = await door.append(units)
     return [_job_of(change, result) for (_, change), result in zip(units, results, strict=True)]
 
@@ -152,30 +147,21 @@ async def _waiting(read: Reader, submissions: Sequence[Submission]) -> list[bool
 
 
 def new_units(
-    asked: Sequence[JobSubmitted],
-    waiting: Iterable[bool],
-    context: Context,
-    texts: Iterable[str] | None = None,
+    asked: Sequence[JobSubmitted], waiting: Iterable[bool], context: Context
 ) -> list[Unit[JobState]]:
-    """Return what makes these jobs: their ids ascend in the order given.
-
-    `texts` are the requests as the codec writes them, when that is known.
-    """
+    """Return what makes these jobs: their ids ascend in the order given."""
     now = datetime.now(UTC)
     ids = iter(new_ids(2 * len(asked)))
     kind, schema_version = JobSubmitted.wire_type, JobSubmitted.schema_version
     units: list[Unit[JobState]] = []
-    given = (written(one)[2] for one in asked) if texts is None else texts
-    for submitted, text, waits in zip(asked, given, waiting, strict=True):
+    for submitted, waits in zip(asked, waiting, strict=True):
         if waits or submitted.run_at is not None:
             event, state = _begun(submitted, now, waits=waits)
-            if event is not submitted:
-                text = written(event)[2]  # noqa: PLW2901  it says that it waits
         else:
             event, usual = submitted, _usually_begun()
             state = new(JobState, (usual[0], submitted, *usual[2:]))
         job_id = next(ids)
-        first = new(NewEvent, (next(ids), kind, schema_version, text))
+        first = new(NewEvent, (next(ids), kind, schema_version, written(event)[2]))
         append = new(Append, (JOB.stream_type, job_id, 0, (first,), context))
         units.append((append, new(Change, (job_id, 1, state, (event,)))))
     return units

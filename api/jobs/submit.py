@@ -20,13 +20,12 @@ from reactorcide.api.call import Call, JsonAnswer
 from reactorcide.api.errors import conflict, invalid_field, malformed_request
 from reactorcide.api.exchange import exchange_of
 from reactorcide.api.jobs.kinds import AlikeJobs
-from reactorcide.api.jobs.render import etag_of, location_of, render
+from reactorcide.api.jobs.render import NEW_ETAG, etag_of, location_of, render
 from reactorcide.api.jobs.requests import BatchRequest, JobRequest
 from reactorcide.api.jobs.sight import commandable_job
 from reactorcide.api.jobs.submission import (
     Submission,
-    append_new,
-    new_units,
+    new_alike,
     submit,
     submit_unless_active,
 )
@@ -72,8 +71,8 @@ async def submit_job(call: Call[JobRequest | AlikeJobs, None]) -> Response:
     key, asked = _idempotency_key(call), call.body
     if isinstance(asked, AlikeJobs):
         if key is None:
-            (job,), (text,) = await _submitted_alike(call, asked)
-            made = Made(HTTPStatus.CREATED, text.encode(), location_of(job), etag_of(job))
+            (job_id,), (text,) = await _submitted_alike(call, asked)
+            made = Made(HTTPStatus.CREATED, text.encode(), location_of(job_id), NEW_ETAG)
             return _announced(call, made).response()
         (asked,) = asked.each()
     submission = Submission(asked.submitted(call.caller.user_id, call.services.sealer.seal))
@@ -116,12 +115,12 @@ async def submit_batch(call: Call[BatchRequest | AlikeJobs, None]) -> Response:
     return await _in_transaction(call, key, work)
 
 
-async def _submitted_alike(call: Call[Any, None], alike: AlikeJobs) -> tuple[list[Job], list[str]]:
-    """Submit jobs that nothing holds back, all or nothing; return them, and as JSON."""
-    facts, texts = alike.facts(call.caller.user_id)
-    units = new_units(facts, [False] * len(facts), call.context, texts)
-    jobs = await append_new(call.services.jobs, units)
-    return jobs, alike.shown(jobs)
+async def _submitted_alike(call: Call[Any, None], alike: AlikeJobs) -> tuple[list[UUID], list[str]]:
+    """Submit jobs that nothing holds back, all or nothing; return their ids, and them as JSON."""
+    user_id = call.caller.user_id
+    append = new_alike(*alike.columns(user_id), call.context)
+    made_at = await call.services.jobs.append_to_new(append, job_rows.rows_to_new)
+    return append.stream_ids, alike.shown(user_id, append.stream_ids, made_at)
 
 
 async def _end_of(services: Services, job_id: UUID) -> UUID:
@@ -161,7 +160,7 @@ async def _one_unless_active(
 def _made_one(job: Job, *, is_deduplicated: bool = False) -> Made:
     status = HTTPStatus.OK if is_deduplicated else HTTPStatus.CREATED
     body = to_json(render(job))
-    return Made(status, body, location_of(job), etag_of(job), is_deduplicated)
+    return Made(status, body, location_of(job.job_id), etag_of(job), is_deduplicated)
 
 
 def _made_many(made: Sequence[Job]) -> Made:

@@ -16,7 +16,9 @@ from reactorcide.api.jobs.requests import ARGS_BYTES, BatchRequest, JobRequest
 from reactorcide.eventstore.codec import Encoded, decode
 from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.eventstore.domain.job import JobState, Status
+from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.ids import new_id
+from reactorcide.projections import job_rows
 from reactorcide.projections.jobs import Job
 from reactorcide.tests.api.conftest import Client
 
@@ -84,13 +86,14 @@ def made(fact: JobSubmitted) -> Job:
 
 def check_alike(alike: AlikeJobs, facts: list[JobSubmitted]) -> None:
     """Compare what is recorded and what is answered with what each job would be."""
-    found, written = alike.facts(USER)
-    assert found == facts
+    written, rows = alike.columns(USER)
     wire = JobSubmitted.wire_type, JobSubmitted.schema_version
     assert [decode(Encoded(0, *wire, text)) for text in written] == facts
     new = [made(fact) for fact in facts]
+    assert rows == [job_rows.new_row(Change(one.job_id, 1, one.state, ())) for one in new]
     answer = to_json([render(job) for job in new])
-    assert [from_json(text) for text in alike.shown(new)] == from_json(answer)
+    shown = alike.shown(USER, [job.job_id for job in new], NOW)
+    assert [from_json(text) for text in shown] == from_json(answer)
     assert alike.each() == [JobRequest.model_validate(job) for job in alike.jobs]
 
 
