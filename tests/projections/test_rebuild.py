@@ -71,7 +71,7 @@ ORDER BY 1, 2"""
 _UNKNOWN: Final = """
 INSERT INTO events
     (event_id, stream_id, stream_type, version, schema_version, type, data, actor_type)
-VALUES (gen_random_uuid(), $1, 'job', 3, 1, 'job.teleported', '{}', 'system')"""
+VALUES (gen_random_uuid(), $1, 'job', 2, 1, 'job.teleported', '{}', 'system')"""
 
 SOME: Final[Mapping[str, tuple[Stream, ...]]] = {
     "jobs": tuple(Stream(JOB, new_id(), events) for events in WAY_TO.values() if events),
