@@ -3,8 +3,8 @@
 A statement is a module-level text (or an entry of a module-level mapping of texts) that begins
 with a statement's first word. A name that ends in `_PART` is a part of one; a text that begins
 with a comma is a projection's fragment, which an append's statement is put around; a text with
-`%1$I` becomes a statement on the server; both texts of a `Guard` are parts of the guarded
-append. None of the last three is a statement on its own.
+`%1$I` becomes a statement on the server; the texts of a `Guard` and of a `Choice` are parts of the
+append that they are for. None of these is a statement on its own.
 """
 
 import importlib
@@ -18,7 +18,7 @@ import asyncpg
 
 from reactorcide import eventstore, projections
 from reactorcide.eventstore import append_sql
-from reactorcide.eventstore.append_sql import Fresh, Guard, Step
+from reactorcide.eventstore.append_sql import EVENT_IDS, Choice, Fresh, Guard, Step
 from reactorcide.eventstore.database import Database
 from reactorcide.projections import job_rows
 from reactorcide.tests.conftest import Connection
@@ -58,9 +58,23 @@ def guards() -> Iterator[tuple[str, Guard]]:
                 yield f"{module.__name__}.{name}", value
 
 
+def choices() -> Iterator[tuple[str, Choice]]:
+    """Give every module-level choice, with a name for it."""
+    for module in modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Choice):
+                yield f"{module.__name__}.{name}", value
+
+
 ALL: Final = dict(texts())
 GUARDS: Final = dict(guards())
 OF_GUARDS: Final = frozenset(text for g in GUARDS.values() for text in (g.standing, g.rows))
+CHOICES: Final = dict(choices())
+OF_CHOICES: Final = frozenset(
+    text
+    for one in CHOICES.values()
+    for text in (one.chosen, one.standing.replace(EVENT_IDS, "{event_ids}"), one.result)
+)
 ALIKE: Final = tuple(
     map(
         frozenset,
@@ -126,6 +140,10 @@ FRESH: Final = {
     for place in ("into_ready", "into_waiting")
     for same in ALIKE
 }
+FOUND: Final = {
+    f"append to what is found by {name}": append_sql.found(choice)
+    for name, choice in CHOICES.items()
+}
 APPENDS: Final = PLAIN | CAREFUL | GUARDED | FRESH
 STATEMENTS: Final = {
     name: text
@@ -134,7 +152,8 @@ STATEMENTS: Final = {
     and not PART.search(name)
     and not TEMPLATE.search(text)
     and text not in OF_GUARDS
-} | APPENDS
+    and text not in OF_CHOICES
+} | APPENDS | FOUND
 
 
 def test_the_statements_are_found() -> None:
@@ -142,6 +161,7 @@ def test_the_statements_are_found() -> None:
     assert "reactorcide.eventstore.store._READ_STREAM" in STATEMENTS
     assert len(FRAGMENTS) >= 4
     assert len(GUARDS) >= 3
+    assert CHOICES
     assert len(STATEMENTS) >= 60
 
 

@@ -155,7 +155,7 @@ async def test_what_a_forger_makes_fit_is_not_what_was_signed(bundles: Bundles) 
     assert finding.position <= says["event"]["position"] <= finding.until
     leaves = [json.loads(line) for line in lines if line.startswith(b'{"leaf"')]
     told = [one["event"]["position"] for one in leaves]
-    assert sum(finding.position <= one <= finding.until for one in told) == 100  # noqa: PLR2004  as signed
+    assert sum(finding.position <= one <= finding.until for one in told) == 100  # as signed
 
 
 async def test_only_the_right_key_and_all_that_was_signed_will_do(

@@ -79,7 +79,7 @@ async def test_the_next_attempt_runs_alone(
         assert await desk.log(job_id, 2) == b"alone\n"
         assert await desk.log(job_id, 1) == log
         assert await desk.names(job_id) == before
-        assert before[2:] == FOLLOW
+        assert before[1:] == FOLLOW
 
 
 async def test_a_killed_supervisor_fails_the_attempt_and_not_the_worker(
