@@ -145,15 +145,19 @@ FOUND: Final = {
     for name, choice in CHOICES.items()
 }
 APPENDS: Final = PLAIN | CAREFUL | GUARDED | FRESH
-STATEMENTS: Final = {
-    name: text
-    for name, text in ALL.items()
-    if STATEMENT.match(text)
-    and not PART.search(name)
-    and not TEMPLATE.search(text)
-    and text not in OF_GUARDS
-    and text not in OF_CHOICES
-} | APPENDS | FOUND
+STATEMENTS: Final = (
+    {
+        name: text
+        for name, text in ALL.items()
+        if STATEMENT.match(text)
+        and not PART.search(name)
+        and not TEMPLATE.search(text)
+        and text not in OF_GUARDS
+        and text not in OF_CHOICES
+    }
+    | APPENDS
+    | FOUND
+)
 
 
 def test_the_statements_are_found() -> None:
