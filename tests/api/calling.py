@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from reactorcide.api.client import AsyncClient, Client
+
+_PATIENCE_SECONDS: Final = 30.0
+"""An answer that goes on for ever is an error here, and no test that hangs."""
 
 
 class BlockingCaller:
@@ -27,7 +30,8 @@ class BlockingCaller:
         def taken() -> list[Any]:
             return list(islice(getattr(self.client, name)(*args, **named), count))
 
-        return await asyncio.to_thread(taken)
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return await asyncio.to_thread(taken)
 
     async def close(self) -> None:
         """Close it."""
@@ -49,7 +53,10 @@ class AwaitingCaller:
     ) -> list[Any]:
         """Make a call that yields; return what it yields, or its first `count`."""
         found: list[Any] = []
-        async with aclosing(getattr(self.client, name)(*args, **named)) as items:
+        async with (
+            asyncio.timeout(_PATIENCE_SECONDS),
+            aclosing(getattr(self.client, name)(*args, **named)) as items,
+        ):
             async for item in items:
                 found.append(item)
                 if len(found) == count:

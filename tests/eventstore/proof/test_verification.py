@@ -132,6 +132,31 @@ def test_streams_are_followed_whether_noted_in_memory_or_on_disk(log: Log, in_me
         assert (found.position if found else None) == expected  # type: ignore[attr-defined]  # a finding
 
 
+@pytest.mark.parametrize(
+    ("schema_version", "data", "is_lawful"),
+    [
+        (b"2", b"{}", True),
+        (b"2", b'{"waits": false}', True),
+        (b"2", b'{"args": {"waits": true}, "name": "\\\\"waits\\\\": true"}', True),
+        (b"2", b'{"waits": true}', False),
+        (b"1", b"{}", False),
+    ],
+)
+def test_a_job_that_waits_is_queued_before_it_is_claimed(
+    schema_version: bytes, data: bytes, *, is_lawful: bool
+) -> None:
+    """Any other is queued by its submission, which says so itself; in version 1 all waited."""
+    row = RawEvent(*[b"x"] * len(RawEvent._fields))._replace(stream_type=b"job")
+    first = row._replace(schema_version=schema_version, data=data, type=b"job.submitted")
+    events = [
+        one._replace(position=nth, version=nth)
+        for one, nth in ((first, b"1"), (row._replace(type=b"job.claimed"), b"2"))
+    ]
+    found = _settled(events, 10)
+    assert (found is None) is is_lawful
+    assert is_lawful or found.kind is Wrong.UNLAWFUL  # type: ignore[attr-defined]  # a finding
+
+
 def test_every_type_of_event_is_known_to_the_rules_of_its_streams() -> None:
     """A new kind of stream has rules of its own here, or none, but is never taken for unknown."""
     for name in EVENT_TYPES:
