@@ -76,7 +76,7 @@ ORDER BY 1, 2"""
 _UNKNOWN: Final = """
 INSERT INTO events
     (event_id, stream_id, stream_type, version, schema_version, type, data, actor_type)
-VALUES (gen_random_uuid(), $1, 'job', 3, 1, 'job.teleported', '{}', 'system')"""
+VALUES (gen_random_uuid(), $1, 'job', 2, 1, 'job.teleported', '{}', 'system')"""
 _COPY_OF: Final = """
 INSERT INTO jobs
 SELECT (jsonb_populate_record(jobs, jsonb_build_object('job_id', $2::uuid))).* FROM jobs
