@@ -64,7 +64,8 @@ def test_filling_a_form_is_looking_at_each(requests: list[dict[str, Any]], known
         return
     assert [one.submitted for one in filled] == carefully(requests)
     for nth, (submitted, text) in enumerate(filled):
-        assert decode(Encoded(nth, JobSubmitted.wire_type, 1, text)) == submitted
+        kind, schema_version = JobSubmitted.wire_type, JobSubmitted.schema_version
+        assert decode(Encoded(nth, kind, schema_version, text)) == submitted
         assert set(from_json(text)) <= set(JobSubmitted.model_fields)
 
 
