@@ -101,7 +101,7 @@ async def appended(connection: Connection, wire_type: str = "test.happened") -> 
 async def test_the_rows_are_copied_from_the_log(database: Database, connection: Connection) -> None:
     """Column by column, in batches of any size, and no row more."""
     journal = Journal(connection)
-    for _ in range(5):
+    for _ in range(6):
         await journal.finish(await journal.submit())
     async with checkpoints.session(database) as session:
         assert await checkpoints.take(session, NAME)
