@@ -1,4 +1,4 @@
-"""Turns what is appended into the parameters of the statements of `append_sql`. Runs nothing.
+"""Turns what is appended into the parameters of the statements of appends. Runs nothing.
 
 An array costs time for each element, and to be one: what is the same for all events of a call
 is sent once.

@@ -31,7 +31,7 @@ from uuid import UUID
 
 import asyncpg
 
-from reactorcide.eventstore import append_sql
+from reactorcide.eventstore import append_sql, guard_sql
 from reactorcide.eventstore.append_columns import (
     columns_to_many,
     columns_to_new,
@@ -42,8 +42,8 @@ from reactorcide.eventstore.append_columns import (
     with_everything,
     with_one_context,
 )
-from reactorcide.eventstore.append_sql import Choice, Guard
 from reactorcide.eventstore.database import Connection, Reader
+from reactorcide.eventstore.guard_sql import Choice, Guard
 from reactorcide.eventstore.record import (
     Append,
     Appended,
@@ -165,7 +165,7 @@ async def append_to_many(
     enough. When its yes is wrong, the careful statement asks the log. The arguments of the guard's
     columns have one value for all.
     """
-    sql = append_sql.to_many(rows.guard)
+    sql = guard_sql.to_many(rows.guard)
     try:
         (found,) = await connection.fetch(sql, *columns_to_many(append, rows.arguments))
     except asyncpg.UniqueViolationError as error:
@@ -191,7 +191,7 @@ async def append_to_found(
     *event, context, event_ids = append
     try:
         return await connection.fetch(
-            append_sql.found(choice),
+            guard_sql.found(choice),
             ids(event_ids),
             *event,
             *context_columns(context),
@@ -325,7 +325,7 @@ async def _guarded(
 ) -> dict[UUID, asyncpg.Record]:
     """Insert what the guard finds at its expected version."""
     same, arguments = guarded_columns(appends, rows.guard.names, rows.arguments)
-    found = await connection.fetch(append_sql.guarded(rows.guard, same), *arguments)
+    found = await connection.fetch(guard_sql.guarded(rows.guard, same), *arguments)
     return {row[0]: row for row in found}
 
 

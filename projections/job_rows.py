@@ -10,14 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from reactorcide.eventstore.alike import Alike
 from reactorcide.eventstore.append_columns import ids, same_in
-from reactorcide.eventstore.append_sql import (
-    EVENT_IDS,
-    FIRST_OF_FRESH_ROWS,
-    FIRST_OF_ROWS,
-    Choice,
-    Guard,
-    narrowed,
-)
+from reactorcide.eventstore.append_sql import FIRST_OF_FRESH_ROWS, FIRST_OF_ROWS, narrowed
 from reactorcide.eventstore.domain.events import (
     Event,
     JobCancelRequested,
@@ -26,6 +19,7 @@ from reactorcide.eventstore.domain.events import (
     JobStarted,
 )
 from reactorcide.eventstore.domain.job import HELD, JobState, Status
+from reactorcide.eventstore.guard_sql import EVENT_IDS, Choice, Guard
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.record import Row
 from reactorcide.eventstore.store import FreshRows, GuardedRows, InlineRows, Rows

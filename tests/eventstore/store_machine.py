@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from reactorcide.eventstore import store
-from reactorcide.eventstore.append_sql import Guard
+from reactorcide.eventstore.guard_sql import Guard
 from reactorcide.eventstore.horizon import safe_position
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.record import (

@@ -17,9 +17,10 @@ from typing import Final
 import asyncpg
 
 from reactorcide import eventstore, projections
-from reactorcide.eventstore import append_sql
-from reactorcide.eventstore.append_sql import Choice, Fresh, Guard
+from reactorcide.eventstore import append_sql, guard_sql
+from reactorcide.eventstore.append_sql import Fresh
 from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.guard_sql import Choice, Guard
 from reactorcide.projections import job_rows
 from reactorcide.tests.conftest import Connection
 
@@ -114,12 +115,12 @@ def the_same(guard: Guard) -> Iterator[frozenset[str]]:
 
 
 GUARDED: Final = {
-    f"append guarded by {name}, same {' '.join(sorted(same))}": append_sql.guarded(guard, same)
+    f"append guarded by {name}, same {' '.join(sorted(same))}": guard_sql.guarded(guard, same)
     for name, guard in GUARDS.items()
     if guard.then is None
     for same in the_same(guard)
 } | {
-    f"append to many guarded by {name}": append_sql.to_many(guard) for name, guard in GUARDS.items()
+    f"append to many guarded by {name}": guard_sql.to_many(guard) for name, guard in GUARDS.items()
 }
 BEGINNINGS: Final = {
     "by one": Fresh("job.submitted", 1, frozenset({"data"})),
@@ -136,7 +137,7 @@ FRESH: Final = {
     for to_many in (False, True)
 }
 FOUND: Final = {
-    f"append to found by {name}": append_sql.found(choice) for name, choice in CHOICES.items()
+    f"append to found by {name}": guard_sql.found(choice) for name, choice in CHOICES.items()
 }
 APPENDS: Final = PLAIN | CAREFUL | GUARDED | FRESH | FOUND
 STATEMENTS: Final = {

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from reactorcide.eventstore import append_sql
+from reactorcide.eventstore import append_sql, guard_sql
 from reactorcide.eventstore.database import Database
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.store_machine import STANDINGS, RacingMachine, StoreMachine
@@ -125,8 +125,9 @@ def test_a_planted_bug_is_caught(
         applied += sound in text
         return text.replace(sound, unsound)
 
-    original = getattr(append_sql, name).__wrapped__
-    monkeypatch.setattr(append_sql, name, partial(statement, original=original))
+    module = guard_sql if name == "guarded" else append_sql
+    original = getattr(module, name).__wrapped__
+    monkeypatch.setattr(module, name, partial(statement, original=original))
     with pytest.raises((AssertionError, asyncpg.UniqueViolationError)):
         check(
             StoreMachine,
