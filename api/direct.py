@@ -31,9 +31,9 @@ from reactorcide.eventstore.database import Connection, Database, Pool, database
 from reactorcide.eventstore.domain.job import JobState
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import AppendDoor, Change, ConflictPersists, TransactionDoor
+from reactorcide.eventstore.inline_rows import InlineRows, Rows
 from reactorcide.eventstore.record import Appended, Context
 from reactorcide.eventstore.sealing import Sealer
-from reactorcide.eventstore.store import InlineRows, Rows
 from reactorcide.projections import job_rows
 
 __all__ = ["JobFields", "JobRequest", "Refused", "Submitter", "submit_all_in", "submit_in"]

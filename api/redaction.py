@@ -32,9 +32,9 @@ from reactorcide.eventstore.domain.redaction import (
     remains,
 )
 from reactorcide.eventstore.handle import TransactionDoor, handle
+from reactorcide.eventstore.inline_rows import InlineRows
 from reactorcide.eventstore.objects import ObjectStoreError
 from reactorcide.eventstore.record import RecordedEvent
-from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import archive_redacting, archives, idempotency, sealed_log
 from reactorcide.projections.redacting import redact_rows
 

@@ -20,8 +20,9 @@ from reactorcide.eventstore.database import Connection, Database
 from reactorcide.eventstore.domain.events import JobStarted
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.inline_rows import InlineRows
 from reactorcide.eventstore.record import SYSTEM, Append
-from reactorcide.eventstore.store import InlineRows, append
+from reactorcide.eventstore.store import append
 
 _FLOOR: Final = """
 INSERT INTO events (

@@ -116,6 +116,19 @@ def _one_or_all(texts: list[str]) -> tuple[str | list[str], bool]:
     return (first, True) if is_same else (texts, False)
 
 
+def are_alike(appends: Sequence[Append]) -> bool:
+    """Say whether a guard may speak for all of them: they go as `guarded_columns`."""
+    stream_type, _, _, (first, *_), context = appends[0]
+    return all(
+        append.context is context
+        and append.stream_type is stream_type
+        and len(append.events) == 1
+        and append.events[0].type == first.type
+        and append.events[0].schema_version == first.schema_version
+        for append in appends
+    )
+
+
 def guarded_columns(
     appends: Sequence[Append], names: Sequence[str], arguments: Sequence[Any]
 ) -> tuple[frozenset[str], list[Any]]:

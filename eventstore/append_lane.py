@@ -17,6 +17,7 @@ from reactorcide.eventstore.database import (
     StatementRefused,
     database_errors,
 )
+from reactorcide.eventstore.inline_rows import FreshRows, GuardedRows, Rows
 from reactorcide.eventstore.record import (
     Append,
     AppendedToMany,
@@ -24,7 +25,6 @@ from reactorcide.eventstore.record import (
     AppendToMany,
     AppendToNew,
 )
-from reactorcide.eventstore.store import FreshRows, GuardedRows, Rows
 
 T = TypeVar("T")
 

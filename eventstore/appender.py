@@ -30,8 +30,8 @@ from reactorcide.eventstore.database import (
     StatementRefused,
 )
 from reactorcide.eventstore.handle import Change
+from reactorcide.eventstore.inline_rows import GuardedRows
 from reactorcide.eventstore.record import AppendedToMany, AppendResult, AppendToMany, AppendToNew
-from reactorcide.eventstore.store import GuardedRows
 
 __all__ = ["Appender", "Unit"]
 

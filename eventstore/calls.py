@@ -13,6 +13,7 @@ from uuid import UUID
 
 from reactorcide.eventstore.append_lane import AppendLane
 from reactorcide.eventstore.handle import Change
+from reactorcide.eventstore.inline_rows import FreshRows, GuardedRows, Rows
 from reactorcide.eventstore.record import (
     Append,
     AppendedToMany,
@@ -21,7 +22,6 @@ from reactorcide.eventstore.record import (
     AppendToNew,
     Row,
 )
-from reactorcide.eventstore.store import FreshRows, GuardedRows, Rows
 
 R = TypeVar("R")
 S = TypeVar("S")

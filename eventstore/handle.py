@@ -17,6 +17,7 @@ from reactorcide.eventstore.database import Connection, Reader, database_errors
 from reactorcide.eventstore.domain.decider import Decider, fold
 from reactorcide.eventstore.domain.events import Event
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.inline_rows import Rows
 from reactorcide.eventstore.record import (
     Append,
     Appended,
@@ -25,7 +26,6 @@ from reactorcide.eventstore.record import (
     Context,
     RecordedEvent,
 )
-from reactorcide.eventstore.store import Rows
 
 S = TypeVar("S")
 C = TypeVar("C")

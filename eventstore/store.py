@@ -23,16 +23,16 @@ streams stand where they are expected (`Guard`), instead of a look into the log.
 say no, the careful statement asks the log after all: the log decides.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Final
 from uuid import UUID
 
 import asyncpg
 
 from reactorcide.eventstore import append_sql, guard_sql
 from reactorcide.eventstore.append_columns import (
+    are_alike,
     columns_to_many,
     columns_to_new,
     context_columns,
@@ -43,7 +43,8 @@ from reactorcide.eventstore.append_columns import (
     with_one_context,
 )
 from reactorcide.eventstore.database import Connection, Reader
-from reactorcide.eventstore.guard_sql import Choice, Guard
+from reactorcide.eventstore.guard_sql import Choice
+from reactorcide.eventstore.inline_rows import FreshRows, GuardedRows, InlineRows, Rows
 from reactorcide.eventstore.record import (
     Append,
     Appended,
@@ -55,51 +56,6 @@ from reactorcide.eventstore.record import (
     Conflict,
     RecordedEvent,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class InlineRows:
-    """What a projection writes in the same statement as the append.
-
-    `sql` is a constant: `, name AS (INSERT …)` expressions that number their parameters from
-    $17 and take only streams in `(SELECT stream_id FROM first)`: those whose append held.
-    `arguments` are the values, one per parameter.
-    """
-
-    sql: str
-    arguments: tuple[Any, ...]
-    fresh: "FreshRows | None" = None
-    """The same at less cost, where all the streams are new."""
-
-
-@dataclass(frozen=True, slots=True)
-class FreshRows:
-    """What a projection writes of new streams when all of them, or none, get into the log.
-
-    `sql` numbers its parameters from `append_sql.FIRST_OF_FRESH_ROWS`, has the streams' ids in `$1`
-    (see `append_sql.array`), and need not look at `first`.
-    """
-
-    sql: str
-    arguments: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GuardedRows:
-    """The same, with a guard. For appends of one event each, all by one actor and of one type.
-
-    `arguments` are those of the guard's arrays, in the order of the appends, then its values.
-    """
-
-    guard: Guard
-    arguments: tuple[Any, ...]
-    otherwise: Callable[[], InlineRows]
-    """What to write with the careful statement."""
-    is_final: bool = False
-    """The guard's no is enough: it was a suggestion's chance, and nobody will insist on it."""
-
-
-Rows: TypeAlias = InlineRows | GuardedRows
 
 _NO_ROWS: Final = InlineRows("", ())
 
@@ -262,7 +218,7 @@ async def _held(
         return await _carefully(connection, appends, _unguarded(inline))
     held: dict[UUID, asyncpg.Record] = {}
     try:
-        if not isinstance(inline, GuardedRows) or not _are_alike(appends):
+        if not isinstance(inline, GuardedRows) or not are_alike(appends):
             return await _plainly(connection, appends, _unguarded(inline))
         held = await _guarded(connection, appends, inline)
         if inline.is_final:
@@ -278,19 +234,6 @@ async def _held(
 
 def _unguarded(rows: Rows) -> InlineRows:
     return rows.otherwise() if isinstance(rows, GuardedRows) else rows
-
-
-def _are_alike(appends: Sequence[Append]) -> bool:
-    """Say whether a guard may speak for all of them."""
-    stream_type, _, _, (first, *_), context = appends[0]
-    return all(
-        append.context is context
-        and append.stream_type is stream_type
-        and len(append.events) == 1
-        and append.events[0].type == first.type
-        and append.events[0].schema_version == first.schema_version
-        for append in appends
-    )
 
 
 async def _plainly(

@@ -28,9 +28,9 @@ from reactorcide.eventstore.domain.events import StreamsArchived
 from reactorcide.eventstore.domain.once import Make
 from reactorcide.eventstore.handle import TransactionDoor, handle_new
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.inline_rows import InlineRows
 from reactorcide.eventstore.objects import ObjectStore, StoreUnavailable
 from reactorcide.eventstore.record import SYSTEM, RecordedEvent
-from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import (
     archives,
     audit_events,

@@ -21,8 +21,8 @@ from reactorcide.eventstore.domain.events import (
 from reactorcide.eventstore.domain.job import HELD, JobState, Status
 from reactorcide.eventstore.guard_sql import EVENT_IDS, Choice, Guard
 from reactorcide.eventstore.handle import Change
+from reactorcide.eventstore.inline_rows import FreshRows, GuardedRows, InlineRows, Rows
 from reactorcide.eventstore.record import Row
-from reactorcide.eventstore.store import FreshRows, GuardedRows, InlineRows, Rows
 from reactorcide.projections.jobs import ENDING, changing, constant
 from reactorcide.projections.sql import statements
 

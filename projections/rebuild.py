@@ -36,8 +36,8 @@ from reactorcide.eventstore.domain.projection import (
     stream_id_of,
 )
 from reactorcide.eventstore.handle import TransactionDoor, handle
+from reactorcide.eventstore.inline_rows import InlineRows
 from reactorcide.eventstore.record import SYSTEM
-from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import rebuilds, table
 from reactorcide.projections.code_version import code_version
 from reactorcide.projections.making import Compared, Filling, Making

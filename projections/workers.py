@@ -18,8 +18,8 @@ from reactorcide.eventstore.domain.events import (
 )
 from reactorcide.eventstore.domain.worker import WorkerState, WorkerStatus
 from reactorcide.eventstore.handle import Change, Handled
+from reactorcide.eventstore.inline_rows import InlineRows
 from reactorcide.eventstore.record import RecordedEvent
-from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import folding
 from reactorcide.projections.folding import Fact
 from reactorcide.projections.paging import ROWS_COUNTED, Listed, Page, listed

@@ -21,6 +21,7 @@ from reactorcide.eventstore import store
 from reactorcide.eventstore.guard_sql import Guard
 from reactorcide.eventstore.horizon import safe_position
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.inline_rows import GuardedRows, InlineRows
 from reactorcide.eventstore.record import (
     Append,
     Appended,
@@ -28,7 +29,6 @@ from reactorcide.eventstore.record import (
     Conflict,
     RecordedEvent,
 )
-from reactorcide.eventstore.store import GuardedRows, InlineRows
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.facts import a_fact, an_append
 

@@ -11,6 +11,7 @@ from reactorcide.eventstore.appender import Appender, Unit
 from reactorcide.eventstore.database import Database, DatabaseUnavailable, StatementRefused
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.ids import new_id, new_ids
+from reactorcide.eventstore.inline_rows import FreshRows, InlineRows
 from reactorcide.eventstore.record import (
     SYSTEM,
     Append,
@@ -20,7 +21,7 @@ from reactorcide.eventstore.record import (
     Context,
     Row,
 )
-from reactorcide.eventstore.store import FreshRows, InlineRows, read_stream, read_streams
+from reactorcide.eventstore.store import read_stream, read_streams
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.facts import a_fact, an_append
 from reactorcide.tests.eventstore.waiting import until

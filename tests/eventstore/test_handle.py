@@ -18,8 +18,9 @@ from reactorcide.eventstore.handle import (
     handle_new,
 )
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.inline_rows import InlineRows
 from reactorcide.eventstore.record import SYSTEM, Append, AppendResult, Conflict, Context
-from reactorcide.eventstore.store import InlineRows, read_stream
+from reactorcide.eventstore.store import read_stream
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.names import NAMES, Add
 

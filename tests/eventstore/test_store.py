@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.inline_rows import InlineRows
 from reactorcide.eventstore.record import (
     SYSTEM,
     Append,
@@ -14,13 +15,7 @@ from reactorcide.eventstore.record import (
     Context,
     NewEvent,
 )
-from reactorcide.eventstore.store import (
-    InlineRows,
-    append,
-    read_all,
-    read_stream,
-    read_streams,
-)
+from reactorcide.eventstore.store import append, read_all, read_stream, read_streams
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.facts import a_fact, an_append
 

@@ -18,8 +18,9 @@ from reactorcide.eventstore.domain.user import USER
 from reactorcide.eventstore.domain.worker import WORKER
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.inline_rows import Rows
 from reactorcide.eventstore.record import SYSTEM, Append, StreamType
-from reactorcide.eventstore.store import Rows, append
+from reactorcide.eventstore.store import append
 from reactorcide.projections import job_rows, tokens, users, workers
 from reactorcide.tests.eventstore.domain.job_strategies import job_histories
 from reactorcide.tests.eventstore.domain.strategies import (

@@ -18,9 +18,9 @@ from reactorcide.eventstore.domain.user import USER, DeactivateUser, RegisterUse
 from reactorcide.eventstore.domain.worker import WORKER, DrainWorker, RegisterWorker, StopWorker
 from reactorcide.eventstore.handle import TransactionDoor, handle
 from reactorcide.eventstore.ids import new_id
+from reactorcide.eventstore.inline_rows import InlineRows
 from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.record import SYSTEM
-from reactorcide.eventstore.store import InlineRows
 from reactorcide.projections import archives, audit_events, due_jobs, tokens, users, workers
 from reactorcide.projections.archive_check import Checked, check
 from reactorcide.projections.archiving import archive, count

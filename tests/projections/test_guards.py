@@ -28,6 +28,7 @@ from reactorcide.eventstore.domain.job import (
 )
 from reactorcide.eventstore.handle import Change, decided
 from reactorcide.eventstore.ids import new_ids, numbered
+from reactorcide.eventstore.inline_rows import GuardedRows
 from reactorcide.eventstore.record import (
     SYSTEM,
     Append,
@@ -38,7 +39,6 @@ from reactorcide.eventstore.record import (
     Context,
 )
 from reactorcide.eventstore.store import (
-    GuardedRows,
     append,
     append_to_many,
     append_to_new,
