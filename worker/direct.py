@@ -3,16 +3,14 @@
 It decides nothing: the read tables suggest, the rules decide, and the log says who was first.
 """
 
-import asyncio
 import json
-import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
 )
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -30,12 +28,10 @@ from reactorcide.eventstore.domain.events import WorkerRegistered
 from reactorcide.eventstore.domain.job import (
     JOB,
     ClaimJob,
-    Completed,
     FinishAttempt,
     JobState,
     Outcome,
     StartJob,
-    Status,
 )
 from reactorcide.eventstore.domain.worker import (
     WORKER,
@@ -69,6 +65,7 @@ from reactorcide.worker.coordinator import (
 )
 from reactorcide.worker.direct_beater import open_beater
 from reactorcide.worker.direct_errors import our_errors
+from reactorcide.worker.ending_writer import EndingWriter
 from reactorcide.worker.endings import Endings
 from reactorcide.worker.first_claims import FirstClaims
 from reactorcide.worker.holdings import Holdings
@@ -116,7 +113,8 @@ class DirectCoordinator:
         self.objects = ObjectStore(settings.object_store_url)
         self.artifacts = ArtifactRecords(doors.read, self.objects)
         self._holdings = Holdings(doors.write, self._context, self._learn_time)
-        self._endings = Endings(self.finish_all)
+        self._ending_writer = EndingWriter(self._holdings, self._command, doors.doorbell, self._now)
+        self._endings = Endings(self._ending_writer.write)
         self._clock_ahead = timedelta(0)
         self._due_since = _LONG_AGO
         # While its attempt works with them.
@@ -188,70 +186,11 @@ class DirectCoordinator:
 
     async def finish_all(self, reports: Sequence[Report]) -> Mapping[AttemptKey, CommandRejected]:
         """Record what the rules make of the outcomes, alike ones in one statement."""
-        alike: dict[tuple[int, int | None], list[Report]] = {}
-        units = []
-        for report in reports:
-            (job_id, attempt), outcome = report
-            if isinstance(outcome, Completed) and outcome.result is None:
-                alike.setdefault((attempt, outcome.exit_code), []).append(report)
-            elif unit := self._holdings.decided(job_id, self._finishing(report)):
-                units.append(unit)
-        if len(alike) == 1 and not units:
-            (group,) = alike.values()
-            settled = await self._complete(group)
-        else:
-            heard = await asyncio.gather(
-                self._holdings.append(units), *map(self._complete, alike.values())
-            )
-            settled = frozenset[UUID]().union(*heard)
-        left: list[Report] = []
-        if len(settled) < len(reports):
-            left = [report for report in reports if report.key.job_id not in settled]
-        refused = await self._finish_each(left) if left else {}
-        self._holdings.forget(report.key.job_id for report in reports)
-        self._doors.doorbell.ring("events")
-        self._ring_ended([change.state for _, change in units])
-        return refused
-
-    async def _complete(self, reports: Sequence[Report]) -> frozenset[UUID]:
-        """Record completions that say the same."""
-        job_ids = [job_id for (job_id, _), _ in reports]
-        return await self._holdings.complete(job_ids, self._finishing(reports[0]))
-
-    async def _finish_each(self, reports: Sequence[Report]) -> dict[AttemptKey, CommandRejected]:
-        """Record outcomes of which this worker's knowledge is out of date, all at once.
-
-        Most often it has learned meanwhile what it did not know, and they are written together.
-        """
-        results = await asyncio.gather(
-            *(self._command(one.key.job_id, self._finishing(one)) for one in reports),
-            return_exceptions=True,
-        )
-        refused = {}
-        for report, result in zip(reports, results, strict=True):
-            if isinstance(result, CommandRejected):
-                refused[report.key] = result
-            elif isinstance(result, BaseException):
-                raise result
-            else:
-                self._ring_ended([result])
-        return refused
+        return await self._ending_writer.write(reports)
 
     async def finish_late(self, worker_id: UUID, report: Report) -> None:
         """Record an outcome if the worker that ran the attempt still holds it."""
-        command = replace(self._finishing(report), worker_id=worker_id)
-        state = await self._command(report.key.job_id, command)
-        self._holdings.forget((report.key.job_id,))
-        self._ring_ended([state])
-
-    def _finishing(self, report: Report) -> FinishAttempt:
-        jitter = random.uniform(-1, 1)  # noqa: S311  spreads retries, hides nothing
-        return FinishAttempt(report.key.attempt, report.outcome, self._now(), jitter)
-
-    def _ring_ended(self, states: Sequence[JobState]) -> None:
-        self._doors.doorbell.ring("logs")
-        if any(state.status is Status.QUEUED for state in states):
-            self._doors.doorbell.ring("jobs")
+        await self._ending_writer.write_late(worker_id, report)
 
     def open_beater(self) -> AbstractAsyncContextManager[Beater]:
         """Renew leases on a connection of its own."""

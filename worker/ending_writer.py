@@ -1,0 +1,100 @@
+"""Writes how attempts ended: many in one statement, where they ended alike.
+
+It decides nothing and waits for nobody; which of them go together is said by who calls.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
+
+from reactorcide.eventstore.domain.errors import CommandRejected
+from reactorcide.eventstore.domain.job import Completed, FinishAttempt, JobState, Status
+from reactorcide.eventstore.doorbell import Doorbell
+from reactorcide.worker.coordinator import AttemptKey, Report
+from reactorcide.worker.holdings import Holdings
+
+Finish: TypeAlias = Callable[[UUID, FinishAttempt], Awaitable[JobState]]
+"""Ends a lone attempt, by what the log says where it must. Raises CommandRejected."""
+
+
+class EndingWriter:
+    """Writes for one worker; `now` returns the database's time."""
+
+    def __init__(
+        self, holdings: Holdings, finish: Finish, doorbell: Doorbell, now: Callable[[], datetime]
+    ) -> None:
+        self._holdings = holdings
+        self._finish = finish
+        self._doorbell = doorbell
+        self._now = now
+
+    async def write(self, reports: Sequence[Report]) -> Mapping[AttemptKey, CommandRejected]:
+        """Record what the rules make of the outcomes, alike ones in one statement."""
+        alike: dict[tuple[int, int | None], list[Report]] = {}
+        units = []
+        for report in reports:
+            (job_id, attempt), outcome = report
+            if isinstance(outcome, Completed) and outcome.result is None:
+                alike.setdefault((attempt, outcome.exit_code), []).append(report)
+            elif unit := self._holdings.decided(job_id, self._finishing(report)):
+                units.append(unit)
+        if len(alike) == 1 and not units:
+            (group,) = alike.values()
+            settled = await self._complete(group)
+        else:
+            heard = await asyncio.gather(
+                self._holdings.append(units), *map(self._complete, alike.values())
+            )
+            settled = frozenset[UUID]().union(*heard)
+        left: list[Report] = []
+        if len(settled) < len(reports):
+            left = [report for report in reports if report.key.job_id not in settled]
+        refused = await self._finish_each(left) if left else {}
+        self._holdings.forget(report.key.job_id for report in reports)
+        self._doorbell.ring("events")
+        self._ring_ended([change.state for _, change in units])
+        return refused
+
+    async def _complete(self, reports: Sequence[Report]) -> frozenset[UUID]:
+        """Record completions that say the same."""
+        job_ids = [job_id for (job_id, _), _ in reports]
+        return await self._holdings.complete(job_ids, self._finishing(reports[0]))
+
+    async def _finish_each(self, reports: Sequence[Report]) -> dict[AttemptKey, CommandRejected]:
+        """Record outcomes of which this worker's knowledge is out of date, all at once.
+
+        Most often it has learned meanwhile what it did not know, and they are written together.
+        """
+        results = await asyncio.gather(
+            *(self._finish(one.key.job_id, self._finishing(one)) for one in reports),
+            return_exceptions=True,
+        )
+        refused = {}
+        for report, result in zip(reports, results, strict=True):
+            if isinstance(result, CommandRejected):
+                refused[report.key] = result
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                self._ring_ended([result])
+        return refused
+
+    async def write_late(self, worker_id: UUID, report: Report) -> None:
+        """Record an outcome if the worker that ran the attempt still holds it."""
+        command = replace(self._finishing(report), worker_id=worker_id)
+        state = await self._finish(report.key.job_id, command)
+        self._holdings.forget((report.key.job_id,))
+        self._ring_ended([state])
+
+    def _finishing(self, report: Report) -> FinishAttempt:
+        jitter = random.uniform(-1, 1)  # noqa: S311  spreads retries, hides nothing
+        return FinishAttempt(report.key.attempt, report.outcome, self._now(), jitter)
+
+    def _ring_ended(self, states: Sequence[JobState]) -> None:
+        self._doorbell.ring("logs")
+        if any(state.status is Status.QUEUED for state in states):
+            self._doorbell.ring("jobs")
