@@ -1,19 +1,15 @@
 """What guards the appends of workers: rows of jobs, and what becomes of one that is not right."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import pytest
 
-from reactorcide.api.jobs.submission import new_alike, new_units
 from reactorcide.eventstore.alike import Alike, Repeats, decided_alike
 from reactorcide.eventstore.database import Database
-from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.eventstore.domain.job import (
     JOB,
     CancelJob,
@@ -27,44 +23,31 @@ from reactorcide.eventstore.domain.job import (
     likewise,
 )
 from reactorcide.eventstore.handle import Change, decided
-from reactorcide.eventstore.ids import new_ids, numbered
+from reactorcide.eventstore.ids import numbered
 from reactorcide.eventstore.inline_rows import GuardedRows
 from reactorcide.eventstore.record import (
     SYSTEM,
     Append,
     Appended,
     AppendedToMany,
-    AppendResult,
     Conflict,
-    Context,
 )
 from reactorcide.eventstore.store import (
     append,
     append_to_many,
-    append_to_new,
     read_stream,
-    read_streams,
 )
 from reactorcide.projections import job_rows, jobs
-from reactorcide.projections.projection import named
-from reactorcide.projections.verify import verify
 from reactorcide.tests.conftest import Connection
 from reactorcide.tests.eventstore.facts import an_append
 from reactorcide.tests.eventstore.waiting import until_blocked
 from reactorcide.tests.projections.journal import WORKER, Journal, now, row_of
+from reactorcide.tests.projections.written_units import append_units, is_as_the_log_has_it
 
 _CLAIM: Final = ClaimJob(WORKER, 15, now() + timedelta(hours=1))
 _COMPLETE: Final = FinishAttempt(1, Completed(), now(), 0)
 _FREQUENT: Final = (_CLAIM, StartJob(1), _COMPLETE)
 _CLAIM_STARTED: Final = replace(_CLAIM, starts=True)
-
-
-@pytest.fixture
-async def writer(database: Database) -> AsyncIterator[Connection]:
-    """A connection as a worker's appender has one."""
-    opened = await database.connect_writer()
-    yield opened
-    await opened.close()
 
 
 async def _decided(
@@ -81,20 +64,8 @@ async def _decided(
     return units
 
 
-async def _append(
-    connection: Connection, units: list[tuple[Append, Change[JobState]]]
-) -> list[AppendResult]:
-    rows = job_rows.rows([change for _, change in units])
-    return await append(connection, [one for one, _ in units], rows)
-
-
 async def _versions(connection: Connection, job_id: UUID) -> list[int]:
     return [event.version for event in await read_stream(connection, job_id)]
-
-
-async def _is_as_the_log_has_it(database: Database) -> bool:
-    seen = await verify(database, named("jobs"), lambda _done, _total: None)
-    return seen.differences == ()
 
 
 async def test_what_workers_write_most_is_guarded(
@@ -106,9 +77,9 @@ async def test_what_workers_write_most_is_guarded(
     for command in _FREQUENT:
         units = await _decided(connection, command, *job_ids)
         assert isinstance(job_rows.rows([change for _, change in units]), GuardedRows)
-        results = await _append(writer, units)
+        results = await append_units(writer, units)
         assert all(isinstance(result, Appended) for result in results)
-    assert await _is_as_the_log_has_it(database)
+    assert await is_as_the_log_has_it(database)
     for job_id in job_ids:
         assert (await row_of(connection, job_id))["status"] == "completed"
 
@@ -125,19 +96,19 @@ async def test_a_row_that_lies_does_not_decide(
     journal = Journal(connection)
     job_ids = [await journal.submit() for _ in range(2)]
     for command in _FREQUENT[:nth]:
-        await _append(writer, await _decided(connection, command, *job_ids))
+        await append_units(writer, await _decided(connection, command, *job_ids))
     units = await _decided(connection, _FREQUENT[nth], *job_ids)
     await connection.execute(
         "UPDATE jobs SET version = version + $2 WHERE job_id = $1", job_ids[1], off
     )
-    results = await _append(writer, units)
+    results = await append_units(writer, units)
     assert isinstance(results[0], Appended)
     if _FREQUENT[nth] is _CLAIM:
         assert isinstance(results[1], Conflict)
         assert len(await _versions(connection, job_ids[1])) == units[1][0].expected_version
     else:
         assert isinstance(results[1], Appended)
-        assert await _is_as_the_log_has_it(database)
+        assert await is_as_the_log_has_it(database)
 
 
 @pytest.mark.parametrize("nth", range(3))
@@ -148,12 +119,12 @@ async def test_a_row_of_yesterday_gives_nobody_a_job(
     journal = Journal(connection)
     job_ids = [await journal.submit() for _ in range(2)]
     for command in _FREQUENT[:nth]:
-        await _append(writer, await _decided(connection, command, *job_ids))
+        await append_units(writer, await _decided(connection, command, *job_ids))
     stale = await _decided(connection, _FREQUENT[nth], *job_ids)
     async with connection.transaction():  # the log goes on, and the row does not
         (_, change) = stale[0]
         await append(connection, [an_append(change.stream_id, change.version - 1)])
-    results = await _append(writer, stale)
+    results = await append_units(writer, stale)
     assert isinstance(results[0], Conflict)
     assert isinstance(results[1], Appended)
     assert await _versions(connection, job_ids[0]) == list(range(1, change.version + 1))
@@ -178,9 +149,9 @@ async def test_a_guarded_append_takes_row_by_row(
         in_the_way = third.transaction()
         await in_the_way.start()
         await append(third, [an_append(one, ends[0][0].expected_version)])
-        ending = asyncio.create_task(_append(writer, ends))
+        ending = asyncio.create_task(append_units(writer, ends))
         await until_blocked(connection, writer.get_server_pid())
-        (stopped,) = await _append(canceller, stop)
+        (stopped,) = await append_units(canceller, stop)
         assert isinstance(stopped, Appended)
         await in_the_way.rollback()
         ended, late = await ending
@@ -189,7 +160,7 @@ async def test_a_guarded_append_takes_row_by_row(
     finally:
         await third.close()
         await canceller.close()
-    assert await _is_as_the_log_has_it(database)
+    assert await is_as_the_log_has_it(database)
 
 
 async def _to_many(
@@ -216,7 +187,7 @@ async def test_one_event_goes_to_many_jobs(
         ends = [(await read_stream(connection, job_id))[-1] for job_id in job_ids]
         event_ids = sorted(numbered(decision.append.ids_begin, nth) for nth in range(1, 4))
         assert sorted(end.event_id for end in ends) == event_ids
-    assert await _is_as_the_log_has_it(database)
+    assert await is_as_the_log_has_it(database)
 
 
 async def test_a_claim_and_its_start_go_to_many_jobs(
@@ -237,7 +208,7 @@ async def test_a_claim_and_its_start_go_to_many_jobs(
         row = await row_of(connection, append_.stream_id)
         assert (row["status"], row["version"]) == ("running", events[1].version)
         assert row["started_at"] == row["claimed_at"] == events[1].recorded_at
-    assert await _is_as_the_log_has_it(database)
+    assert await is_as_the_log_has_it(database)
 
 
 async def test_a_claim_with_its_start_is_not_of_who_moved_on(
@@ -287,63 +258,3 @@ async def test_to_many_is_not_to_who_moved_on(
     assert again == (frozenset(), again.recorded_at)
     for job_id in others:
         assert (await row_of(connection, job_id))["version"] == job.version
-
-
-@pytest.mark.parametrize("queues", [("one",), ("one", "other", "third")])
-async def test_new_jobs_begin_though_one_of_them_is_there(
-    database: Database, writer: Connection, connection: Connection, queues: tuple[str, ...]
-) -> None:
-    """All that are new, in one statement; when an id is taken, the others in a careful one."""
-    wanted = [
-        JobSubmitted(user_id=WORKER, name="new", handler="a", queue_name=queue)
-        for queue in queues * 3
-    ]
-    units = new_units(wanted, [False] * len(wanted), SYSTEM)
-    again = new_units(wanted, [False] * len(wanted), Context(actor_type="user", actor_id=WORKER))
-    taken = units[1][1].stream_id
-    again[1] = again[1][0]._replace(stream_id=taken), again[1][1]._replace(stream_id=taken)
-    assert all(isinstance(result, Appended) for result in await _append(writer, units))
-    results = await _append(writer, again)
-    assert [isinstance(result, Conflict) for result in results] == [
-        nth == 1 for nth in range(len(wanted))
-    ]
-    found = await jobs.get_many(connection, [change.stream_id for _, change in again])
-    assert len(found) == len(wanted)
-    assert await _is_as_the_log_has_it(database)
-    counted = await connection.fetch(
-        "SELECT queue_name, sum(jobs) AS jobs FROM queue_changes GROUP BY queue_name"
-    )
-    assert sum(row["jobs"] for row in counted) == 2 * len(wanted) - 1
-
-
-@pytest.mark.parametrize("queues", [("one",), ("one", "other", "third")])
-async def test_jobs_written_as_columns_are_those_that_are_written_one_by_one(
-    database: Database, writer: Connection, connection: Connection, queues: tuple[str, ...]
-) -> None:
-    """The same events but for their ids and times, the same rows; all of them or none."""
-    wanted = [
-        JobSubmitted(user_id=WORKER, name="new", handler="a", queue_name=queue, priority=nth % 2)
-        for nth, queue in enumerate(queues * 3)
-    ]
-    units = new_units(wanted, [False] * len(wanted), SYSTEM)
-    texts = [one.events[0].data for one, _ in units]
-    columns = new_alike(texts, [job_rows.new_row(change) for _, change in units], SYSTEM)
-    await append_to_new(writer, columns, job_rows.rows_to_new(columns.rows))
-    await _append(writer, units)
-    streams = await read_streams(connection, columns.stream_ids)
-    for stream_id, (unit, _) in zip(columns.stream_ids, units, strict=True):
-        (event,), (other,) = streams[stream_id], await read_stream(connection, unit.stream_id)
-        assert event[2:3] + event[4:-1] == other[2:3] + other[4:-1]
-        row, one = await row_of(connection, stream_id), await row_of(connection, unit.stream_id)
-        changing = {"job_id", "created_at", "updated_at"}
-        assert {k: v for k, v in row.items() if k not in changing} == {
-            k: v for k, v in one.items() if k not in changing
-        }
-    again = columns._replace(stream_ids=[*new_ids(len(wanted) - 1), columns.stream_ids[0]])
-    rows = job_rows.rows_to_new(again.rows)
-    with pytest.raises(asyncpg.UniqueViolationError):
-        await append_to_new(writer, again, rows)
-    assert await connection.fetchval("SELECT count(*) FROM events") == 2 * len(wanted)
-    assert await _is_as_the_log_has_it(database)
-    counted = await connection.fetchval("SELECT sum(jobs) FROM queue_changes")
-    assert counted == 2 * len(wanted)
