@@ -19,6 +19,8 @@ from reactorcide.eventstore.database import (
 T = TypeVar("T")
 
 _CLOSE_SECONDS: Final = 5.0
+# The driver asks the server once about each of these: 20 ms that the first command would wait.
+_TYPES: Final = "SELECT $1::uuid[], $2::jsonb[], $3::timestamptz[], $4::inet, $5::text[], $6::int[]"
 
 
 class Lane:
@@ -28,11 +30,22 @@ class Lane:
         self._database = database
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """Return the connection, a new one if there is none. Raises DatabaseUnavailable."""
+        if self._connection is None or self._connection.is_closed():
+            connection = await self._database.connect_writer()
+            try:
+                with database_errors():
+                    await connection.prepare(_TYPES)
+            except BaseException:
+                connection.terminate()
+                raise
+            self._connection = connection
+        return self._connection
+
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do something with the connection. Raises DatabaseError and what `work` raises."""
-        connection = self._connection
-        if connection is None or connection.is_closed():
-            connection = self._connection = await self._database.connect_writer()
+        connection = await self.connect()
         try:
             with database_errors():
                 return await work(connection)
@@ -45,7 +58,7 @@ class Lane:
         return await self.run(lambda connection: connection.fetch(sql, *arguments))
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Close the connection, politely unless that takes long. May be repeated."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
