@@ -31,12 +31,12 @@ from reactorcide.worker.reach import Lost, Reach
 from reactorcide.worker.runner import Command, CommandLost, CommandNotStarted, Runner
 from reactorcide.worker.secrets import NO_SECRETS
 from reactorcide.worker.settings import WorkerSettings
+from reactorcide.worker.shell import argv_of
 from reactorcide.worker.source import Halted, Place, fetch_source, make_directories
 from reactorcide.worker.spool import Spool
 from reactorcide.worker.workspace import PreparationFailed, Workspace
 from reactorcide.worker.workspaces import Workspaces
 
-_LONGEST_ARGUMENT: Final = 100_000
 _HALTED_SECONDS: Final = 10.0
 """Who asked for a stop does not wait longer than this for artifacts."""
 
@@ -180,7 +180,7 @@ class _Attempt:
         if submitted.job_command is None:
             msg = "the job has no command to run"
             raise PreparationFailed(msg)
-        argv = _argv_of(submitted.job_command, workspace)
+        argv = argv_of(submitted.job_command, workspace)
         cwd = workspace.path_of(submitted.job_dir)
         self.story.prepared_seconds = round(time.monotonic() - self.story.began, 4)
         cap = LogCap(settings.log_bytes)
@@ -281,19 +281,6 @@ class _Attempt:
         return Deadline(
             self._halt, self._submitted.timeout_seconds, self._tools.settings.grace_seconds
         )
-
-
-def _argv_of(job_command: str, workspace: Workspace) -> tuple[str, ...]:
-    """Return how `sh` is started; one argument may be 128 KiB less a byte at most (execve(2))."""
-    if len(job_command.encode()) < _LONGEST_ARGUMENT:
-        return "sh", "-c", job_command
-    script = workspace.temporary / "command.sh"
-    try:
-        script.write_text(job_command, "utf-8")
-    except OSError as error:
-        detail = f"the workspace cannot be used: {error.strerror}"
-        raise PreparationFailed(detail) from error
-    return "sh", "-c", '. "$0"', str(script)
 
 
 def _printable(text: str) -> str:

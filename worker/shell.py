@@ -1,4 +1,4 @@
-"""Environment variables in the words of a POSIX shell."""
+"""What is said to a POSIX shell: the command of a job, and variables. Starts none."""
 
 import re
 import shlex
@@ -6,8 +6,26 @@ from collections.abc import Mapping
 from typing import Final
 
 from reactorcide.worker.runner import CommandNotStarted
+from reactorcide.worker.workspace import PreparationFailed, Workspace
 
+_LONGEST_ARGUMENT: Final = 100_000
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def argv_of(job_command: str, workspace: Workspace) -> tuple[str, ...]:
+    """Return how `sh` is started; one argument may be 128 KiB less a byte at most (execve(2)).
+
+    A longer one goes through a file. Raises PreparationFailed.
+    """
+    if len(job_command.encode()) < _LONGEST_ARGUMENT:
+        return "sh", "-c", job_command
+    script = workspace.temporary / "command.sh"
+    try:
+        script.write_text(job_command, "utf-8")
+    except OSError as error:
+        detail = f"the workspace cannot be used: {error.strerror}"
+        raise PreparationFailed(detail) from error
+    return "sh", "-c", '. "$0"', str(script)
 
 
 def exports(variables: Mapping[str, str]) -> str:

@@ -8,8 +8,8 @@ import contextlib
 import os
 import random
 import socket
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import structlog
 
@@ -35,6 +35,7 @@ from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.spool import Spool, Spooled
 from reactorcide.worker.spool_sender import SpoolSender
 from reactorcide.worker.supervisor.clock import boot_seconds
+from reactorcide.worker.unless import unless
 
 _STUCK_SECONDS: Final = 2.0
 """Whoever is stopped without grace and has not ended by then does not mean to."""
@@ -139,14 +140,14 @@ class Worker:
                 if free <= 0:
                     await self._slot_freed.wait()
                 elif not self._leases.are_held.is_set():
-                    await _unless(stopped, self._leases.are_held.wait())
+                    await unless(stopped, self._leases.are_held.wait())
                 else:
                     asked_at = boot_seconds()
                     claim = await self._claim(free)
                     self._launch(claim.attempts, asked_at, tasks)
                     self._is_woken = False
                     if not claim.has_more:
-                        await _unless(stopped, self._wait_for_work())
+                        await unless(stopped, self._wait_for_work())
         finally:
             stopped.cancel()
 
@@ -279,25 +280,3 @@ class Worker:
 def _is_stuck(running: Running) -> bool:
     """Say whether a handler still runs, of one that was told to stop long ago."""
     return isinstance(running, Handling) and running.task is not None
-
-
-async def _unless(stopped: "asyncio.Task[bool]", waiting: Coroutine[Any, Any, object]) -> None:
-    """Wait, but break that off when `stopped` is done; what `waiting` raises is raised here.
-
-    In the caller's own task: with one for `waiting` a ring would be heard two turns later.
-    """
-    scope = asyncio.timeout(None)
-
-    def end(_stopped: object) -> None:
-        with contextlib.suppress(RuntimeError):  # it has just been left
-            scope.reschedule(0)
-
-    stopped.add_done_callback(end)
-    try:
-        async with scope:
-            await waiting
-    except TimeoutError:
-        if not scope.expired():
-            raise
-    finally:
-        stopped.remove_done_callback(end)
