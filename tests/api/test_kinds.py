@@ -130,10 +130,10 @@ def test_a_job_is_read_as_if_there_were_no_others(job: dict[str, Any]) -> None:
         check_alike(found, facts)
 
 
-@given(st.lists(right_jobs, min_size=1, max_size=40))
-def test_plain_jobs_are_looked_at_together(batch: list[dict[str, Any]]) -> None:
+@given(st.lists(right_jobs, min_size=1, max_size=16), st.integers(1, 3))
+def test_plain_jobs_are_looked_at_together(some: list[dict[str, Any]], times: int) -> None:
     """Whatever their names, commands and args; and they become what each of them would."""
-    content = {"jobs": batch}
+    content = {"jobs": some * times}
     found, facts = read_batch(content), each(content)
     assert isinstance(found, AlikeJobs)
     assert facts is not None
