@@ -120,6 +120,10 @@ class DirectCoordinator:
         # While its attempt works with them.
         self._secrets: WeakValueDictionary[AttemptKey, Secrets] = WeakValueDictionary()
 
+    async def connect(self) -> None:
+        """Connect, so that no look for jobs has to. Raises DatabaseUnavailable."""
+        await self._lane.connect()
+
     async def register(self, registered: WorkerRegistered) -> None:
         """Record `worker.registered`."""
         await self._record(RegisterWorker(registered))
@@ -285,5 +289,6 @@ async def open_coordinator(
         doors = Doors(database, pool, write, doorbell, work, control)
         coordinator = DirectCoordinator(settings, doors, sealer, new_id())
         stack.push_async_callback(coordinator.close)
+        await coordinator.connect()
         await stack.enter_async_context(ObjectUpkeep(pool, coordinator.objects))
         yield coordinator

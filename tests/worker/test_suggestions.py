@@ -20,6 +20,8 @@ from reactorcide.worker.direct import DirectCoordinator, open_coordinator
 
 NOTHING: Final = Completed(None, None)
 SLOTS: Final = 20
+SOON: Final = 10.0
+"""In seconds: where a look takes long, others being at work, the top is looked at less often."""
 
 
 async def filled(desk: Desk, count: int) -> list[UUID]:
@@ -58,7 +60,7 @@ async def test_a_job_of_higher_priority_does_not_wait_for_the_queue(
             await finish(worker, (await worker.claim(SLOTS)).attempts)
         wanted = await desk.submit("true", priority=10, rings=False)
         seconds, others = await seconds_until_claimed(worker, wanted)
-    assert seconds < 1
+    assert seconds < SOON
     assert others < 3500
 
 
@@ -74,7 +76,7 @@ async def test_a_released_older_job_is_found_again(
             await finish(worker, (await worker.claim(SLOTS)).attempts)
         await worker.finish(first.key, Released("it was too much"))
         seconds, others = await seconds_until_claimed(worker, first.key.job_id)
-    assert seconds < 1
+    assert seconds < SOON
     assert others < 3500
 
 
@@ -89,8 +91,9 @@ async def test_a_job_whose_retry_is_due_is_found_between_the_others(
         wanted = await desk.call("test.nothing", priority=1)
         past = "UPDATE jobs SET available_at = now() - interval '1 s' WHERE job_id = $1"
         await desk.pool.execute(past, wanted)
-        seconds, _ = await seconds_until_claimed(worker, wanted)
-    assert seconds < 1
+        seconds, others = await seconds_until_claimed(worker, wanted)
+    assert seconds < SOON
+    assert others < 3500
 
 
 @pytest.mark.parametrize("slots", [(SLOTS,), (SLOTS, 3, 50, 1)], ids=["even", "uneven"])
