@@ -168,7 +168,7 @@ async def test_output_that_could_not_be_sent_comes_with_the_outcome(
 ) -> None:
     """Away for longer than the lease: what was printed meanwhile is in the log, in order."""
     go, spool = tmp_path / "go", Spool(tmp_path / "spool")
-    async with working(database, settings_for(tmp_path, lease_seconds=2)):
+    async with working(database, settings_for(tmp_path, lease_seconds=10)):
         job_id = await desk.submit(
             f"echo first; while [ ! -f {go} ]; do sleep 0.02; done; echo second; echo third >&2"
         )
