@@ -111,11 +111,14 @@ async def away(uri: str) -> AsyncIterator[None]:
     elsewhere = await asyncpg.connect(uri, database="postgres")
     name = uri.partition("?")[0].rpartition("/")[2]
     try:
-        while True:  # somebody may connect again in between
+        # Somebody may connect again in between, and for that one it would wait five seconds.
+        await elsewhere.execute("SET statement_timeout = '200ms'")
+        while True:
             await elsewhere.fetch(CUT, name)
-            with suppress(asyncpg.ObjectInUseError):
+            with suppress(asyncpg.ObjectInUseError, asyncpg.QueryCanceledError):
                 await elsewhere.execute(f'ALTER DATABASE "{name}" RENAME TO "away_{name}"')
                 break
+        await elsewhere.execute("RESET statement_timeout")
         try:
             yield
         finally:
@@ -168,7 +171,7 @@ async def test_output_that_could_not_be_sent_comes_with_the_outcome(
 ) -> None:
     """Away for longer than the lease: what was printed meanwhile is in the log, in order."""
     go, spool = tmp_path / "go", Spool(tmp_path / "spool")
-    async with working(database, settings_for(tmp_path, lease_seconds=10)):
+    async with working(database, settings_for(tmp_path, lease_seconds=6)):
         job_id = await desk.submit(
             f"echo first; while [ ! -f {go} ]; do sleep 0.02; done; echo second; echo third >&2"
         )
