@@ -33,17 +33,22 @@ _READY: Final = "into_ready"
 _WAITING: Final = frozenset({Status.SUBMITTED, Status.QUEUED})
 
 
-CLAIM: Final = Guard(SQL["claim_standing"], SQL["claim_rows"], (("attempt", "int"),))
+_CLAIMED: Final = SQL["claim_rows"].format(
+    status="claimed", version="version", started_at="NULL", worker=17, seconds=18
+)
+CLAIM: Final = Guard(SQL["claim_standing"], _CLAIMED, (("attempt", "int"),))
 CLAIM_STARTED: Final = Guard(
     SQL["claim_standing"],
-    SQL["claim_started_rows"],
+    SQL["claim_rows"].format(
+        status="running", version="version + 1", started_at="now()", worker=18, seconds=19
+    ),
     (("attempt", "int"), ("then_data", "jsonb")),
     (JobStarted.wire_type, JobStarted.schema_version),
 )
 FIRST: Final = Choice(
     SQL["first_chosen"],
     SQL["first_standing"].format(event_ids=EVENT_IDS),
-    SQL["claim_rows"],
+    _CLAIMED,
     SQL["first_result"],
 )
 """A claim of the jobs that come first, without a look before: the parameters are the queues, the

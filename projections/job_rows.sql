@@ -137,31 +137,11 @@ counted AS (
 -- name: claim_standing  take the jobs that are queued at the version expected
 DELETE FROM jobs_ready AS j USING incoming AS i
 WHERE j.job_id = {wanted} AND j.version = i.version - 1
-RETURNING j.job_id AS stream_id, i.*, j.user_id, j.name, j.source_type, j.queue_name, j.priority, j.unique_key, j.labels,
-    j.failures, j.lost_leases, j.exit_code, j.last_error, j.created_at, j.cancel_requested_at
+RETURNING j.job_id AS stream_id, i.*, j.user_id, j.name, j.source_type, j.queue_name, j.priority,
+    j.unique_key, j.labels, j.failures, j.lost_leases, j.exit_code, j.last_error, j.created_at,
+    j.cancel_requested_at
 
--- name: claim_rows  and hold them for worker $17 and $18 seconds
-, held AS (
-    INSERT INTO jobs_held (
-        job_id, version, status, attempt, failures, lost_leases, worker_id, exit_code, last_error,
-        created_at, updated_at, claimed_at, cancel_requested_at, lease_until, user_id, name,
-        source_type, queue_name, priority, unique_key, labels
-    )
-    SELECT
-        stream_id, version, 'claimed', attempt, failures, lost_leases, $17::uuid, exit_code,
-        last_error, created_at, now(), now(), cancel_requested_at,
-        now() + $18::float8 * interval '1 second', user_id, name, source_type, queue_name,
-        priority, unique_key, labels
-    FROM standing
-),
-counted AS (
-    INSERT INTO queue_changes (queue_name, status, jobs)
-    SELECT queue_name, status, sign * jobs
-    FROM (SELECT queue_name, count(*) AS jobs FROM standing GROUP BY queue_name) AS n
-    CROSS JOIN (VALUES ('queued', -1), ('claimed', 1)) AS v (status, sign)
-)
-
--- name: claim_started_rows  the same for worker $18 and $19 seconds, when they start at once
+-- name: claim_rows  and hold them for worker ${worker} and ${seconds} seconds
 , held AS (
     INSERT INTO jobs_held (
         job_id, version, status, attempt, failures, lost_leases, worker_id, exit_code, last_error,
@@ -169,9 +149,9 @@ counted AS (
         name, source_type, queue_name, priority, unique_key, labels
     )
     SELECT
-        stream_id, version + 1, 'running', attempt, failures, lost_leases, $18::uuid, exit_code,
-        last_error, created_at, now(), now(), now(), cancel_requested_at,
-        now() + $19::float8 * interval '1 second', user_id, name, source_type, queue_name,
+        stream_id, {version}, '{status}', attempt, failures, lost_leases, ${worker}::uuid,
+        exit_code, last_error, created_at, now(), now(), {started_at}, cancel_requested_at,
+        now() + ${seconds}::float8 * interval '1 second', user_id, name, source_type, queue_name,
         priority, unique_key, labels
     FROM standing
 ),
@@ -179,9 +159,10 @@ counted AS (
     INSERT INTO queue_changes (queue_name, status, jobs)
     SELECT queue_name, status, sign * jobs
     FROM (SELECT queue_name, count(*) AS jobs FROM standing GROUP BY queue_name) AS n
-    CROSS JOIN (VALUES ('queued', -1), ('running', 1)) AS v (status, sign)
+    CROSS JOIN (VALUES ('queued', -1), ('{status}', 1)) AS v (status, sign)
 )
--- name: first_chosen  the first jobs of queues $14 for labels $15, at most $16, as `claimable` finds them
+
+-- name: first_chosen  the first jobs of queues $14 for labels $15, at most $16, as a look has them
 SELECT j.*, (row_number() OVER ())::int AS nth FROM (
     SELECT r.place FROM unnest($14::text[]) AS queue (name)
     CROSS JOIN LATERAL (
@@ -200,7 +181,7 @@ RETURNING j.job_id AS stream_id, j.version + 1 AS version, {event_ids}[c.nth] AS
     j.labels, j.failures, j.lost_leases, j.exit_code, j.last_error, j.created_at,
     j.cancel_requested_at
 
--- name: first_result  what was asked for, best priority first, then oldest; and how many were chosen
+-- name: first_result  what was asked for, best priority first, then oldest; how many were chosen
 -- A retry that is due is not, but counts: who is woken again and again would never look for it.
 SELECT
     s.stream_id, s.version, e.position, e.schema_version,
@@ -232,8 +213,9 @@ RETURNING j.job_id AS stream_id, i.*, j.queue_name
 -- name: complete_standing  take the jobs that are held at the version expected
 DELETE FROM jobs_held AS j USING incoming AS i
 WHERE j.job_id = {wanted} AND j.version = i.version - 1
-RETURNING j.job_id AS stream_id, i.*, j.status, j.user_id, j.name, j.source_type, j.queue_name, j.priority, j.unique_key,
-    j.labels, j.attempt, j.failures, j.lost_leases, j.worker_id, j.created_at, j.claimed_at,
+RETURNING j.job_id AS stream_id, i.*, j.status, j.user_id, j.name, j.source_type, j.queue_name,
+    j.priority, j.unique_key, j.labels, j.attempt, j.failures, j.lost_leases, j.worker_id,
+    j.created_at, j.claimed_at,
     j.started_at, j.cancel_requested_at, j.cancel_grace_seconds
 
 -- name: complete_rows  and put them where all ends

@@ -4,8 +4,6 @@ from datetime import datetime
 from typing import ClassVar, Literal, TypeAlias
 from uuid import UUID
 
-from pydantic import JsonValue
-
 from reactorcide.eventstore.domain.event import NOTHING, REDACTED, Event, Json
 
 SourceType: TypeAlias = Literal["none", "git", "copy"]
@@ -56,10 +54,6 @@ class JobSubmitted(Event):
     def waiting(self, *, waits: bool) -> "JobSubmitted":
         """Return the same request, of a job that waits for something, or does not."""
         return self if waits is self.waits else JobSubmitted.of({**self.__dict__, "waits": waits})
-
-    def with_args(self, args: JsonValue) -> "JobSubmitted":
-        """Return the same request with other args."""
-        return JobSubmitted.of({**self.__dict__, "args": args})
 
     @property
     def is_redacted(self) -> bool:

@@ -29,6 +29,7 @@ STATEMENT: Final = re.compile(
 )
 PART: Final = re.compile(r"_PART(\[.*\])?$")
 TEMPLATE: Final = re.compile(r"%\d\$I")
+PART_OF_OTHERS: Final = re.compile(r"FROM (new_rows|standing)\b")
 FRAGMENT: Final = re.compile(r"\s*,\s*\w+ AS \(", re.IGNORECASE)
 
 
@@ -91,7 +92,7 @@ NEW_JOBS: Final = {
 FRAGMENTS: Final = {
     name: text
     for name, text in ALL.items()
-    if FRAGMENT.match(text) and text not in OF_GUARDS and "FROM new_rows" not in text
+    if FRAGMENT.match(text) and not PART_OF_OTHERS.search(text)
 } | NEW_JOBS
 ROWS: Final = {"no rows": ""} | FRAGMENTS
 PLAIN: Final = {

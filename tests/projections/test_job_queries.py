@@ -84,7 +84,7 @@ async def test_a_job_is_suggested_as_it_stands(connection: Connection) -> None:
         submitted = one.submitted
         if one.args is not None:
             assert submitted.args is None
-            submitted = submitted.with_args(json.loads(one.args))
+            submitted = submitted.model_copy(update={"args": json.loads(one.args)})
         assert (one.version, one.state._replace(submitted=submitted)) == (job.version, job.state)
     states = {one.job_id: one.state for one in found}
     assert states[alike[0]] is states[alike[1]]
