@@ -73,17 +73,9 @@ def fresh_columns(appends: Sequence[Append]) -> tuple[append_sql.Fresh, list[Any
     kinds = {events[0][1:3] if len(events) == 1 else None for _, _, _, events, _ in appends}
     if len(kinds) > 1 or (kind := kinds.pop()) is None:
         return None
-    first = appends[0].context
-    contexts: list[Any] = list(context_columns(first))
-    differing: frozenset[str] = frozenset()
-    if not all(append.context is first for append in appends):
-        each = zip(*(context_columns(append.context) for append in appends), strict=True)
-        columns = dict(zip(append_sql.CONTEXT, each, strict=True))
-        same = same_in(columns)
-        contexts = [values[0] if name in same else values for name, values in columns.items()]
-        differing = frozenset(columns) - same
+    contexts, differing = _one_or_each([append.context for append in appends])
     data, is_same = _one_or_all([append.events[0].data for append in appends])
-    return append_sql.Fresh(*kind, differing if is_same else differing | {"data"}), [
+    return append_sql.Fresh(*kind, differing if is_same else differing | _ONLY_DATA), [
         ids(append.stream_id for append in appends),
         appends[0].stream_type,
         *contexts,
@@ -94,19 +86,35 @@ def fresh_columns(appends: Sequence[Append]) -> tuple[append_sql.Fresh, list[Any
 
 def columns_to_new(append: AppendToNew) -> tuple[append_sql.Fresh, list[Any]]:
     """Turn an append to new streams into the same; the events' ids are numbered."""
-    stream_type, kind, schema_version, context, stream_ids, texts, _ = append
+    stream_type, kind, schema_version, given, stream_ids, texts, _ = append
+    contexts, differing = _one_or_each(given)
     data, is_same = _one_or_all(texts)
-    shape = append_sql.Fresh(kind, schema_version, frozenset() if is_same else _ONLY_DATA)
+    shape = append_sql.Fresh(kind, schema_version, differing if is_same else differing | _ONLY_DATA)
     return shape, [
         ids(stream_ids),
         stream_type,
-        *context_columns(context),
+        *contexts,
         new_beginning(),
         data,
     ]
 
 
 _ONLY_DATA: Final = frozenset({"data"})
+
+
+def _one_or_each(contexts: list[Context]) -> tuple[Sequence[Any], frozenset[str]]:
+    """Return the columns of contexts: of each one value, or one per context where they differ.
+
+    And which do.
+    """
+    first = contexts[0]
+    if all(context is first for context in contexts):
+        return context_columns(first), frozenset()
+    each = zip(*map(context_columns, contexts), strict=True)
+    columns = dict(zip(append_sql.CONTEXT, each, strict=True))
+    same = same_in(columns)
+    values = [values[0] if name in same else values for name, values in columns.items()]
+    return values, frozenset(columns) - same
 
 
 def _one_or_all(texts: list[str]) -> tuple[str | list[str], bool]:

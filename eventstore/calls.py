@@ -94,13 +94,13 @@ class ToManyCall(Call[AppendedToMany]):
 
 
 class ToNewCall(Call[datetime]):
-    """The first events of many streams; those of one type and actor go together."""
+    """The first events of many streams; those of one type go together, whoever caused them."""
 
     __slots__ = ("_rows", "append")
 
     def __init__(self, append: AppendToNew, rows: RowsToNew) -> None:
         what = append.type, append.schema_version, append.stream_type
-        super().__init__((rows, what, append.context), len(append.stream_ids))
+        super().__init__((rows, what), len(append.stream_ids))
         self.append = append
         self._rows = rows
 
@@ -109,6 +109,7 @@ class ToNewCall(Call[datetime]):
         append = self.append
         if len(calls) > 1:
             append = append._replace(
+                contexts=[one for call in calls for one in call.append.contexts],
                 stream_ids=[one for call in calls for one in call.append.stream_ids],
                 data=[one for call in calls for one in call.append.data],
                 rows=[one for call in calls for one in call.append.rows],

@@ -123,7 +123,7 @@ class AppendToFound(NamedTuple):
 
 
 class AppendToNew(NamedTuple):
-    """The first event of each of many new streams: of one type, by one actor, all or none.
+    """The first event of each of many new streams: all of one type, all or none.
 
     The lists are as long as each other. The events' ids are made when they are written.
     """
@@ -131,7 +131,7 @@ class AppendToNew(NamedTuple):
     stream_type: StreamType
     type: str
     schema_version: int
-    context: Context
+    contexts: list[Context]
     stream_ids: list[UUID]
     data: list[str]
     rows: list[Row]

@@ -174,7 +174,8 @@ def new_alike(texts: list[str], rows: list[Row], context: Context) -> AppendToNe
     """
     kind, schema_version = JobSubmitted.wire_type, JobSubmitted.schema_version
     job_ids = new_ids(len(texts))
-    return AppendToNew(JOB.stream_type, kind, schema_version, context, job_ids, texts, rows)
+    contexts = [context] * len(texts)
+    return AppendToNew(JOB.stream_type, kind, schema_version, contexts, job_ids, texts, rows)
 
 
 def _begun(submitted: JobSubmitted, now: datetime, *, waits: bool) -> tuple[JobSubmitted, JobState]:

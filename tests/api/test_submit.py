@@ -1,5 +1,6 @@
 """Submitting jobs: what is taken, what is refused, and what is kept of it."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -65,6 +66,19 @@ def in_seconds(seconds: float) -> str:
     """Return a moment from now on, as the API writes it."""
     at = datetime.now(UTC) + timedelta(seconds=seconds)
     return at.isoformat().replace("+00:00", "Z")
+
+
+async def test_submits_that_arrive_together_are_written_together(
+    services: Services, user: Client
+) -> None:
+    """In a few transactions, though each is caused by a request of its own."""
+    made = await asyncio.gather(*[submit(user) for _ in range(40)])
+    found = await services.pool.fetch(
+        "SELECT request_id, recorded_at FROM events WHERE stream_id = ANY ($1)",
+        [one["job_id"] for one in made],
+    )
+    assert len({row["request_id"] for row in found}) == 40
+    assert len({row["recorded_at"] for row in found}) < 20
 
 
 async def test_a_job_is_queued_when_nothing_holds_it_back(user: Client) -> None:

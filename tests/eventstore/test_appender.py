@@ -132,16 +132,17 @@ def a_beginning(stream_ids: Sequence[UUID], context: Context = SYSTEM) -> Append
     fact = a_fact()
     data = [f'{{"nth": {nth}}}' for nth in range(len(stream_ids))]
     rows: list[Row] = [()] * len(stream_ids)
-    return AppendToNew("job", fact.type, fact.schema_version, context, list(stream_ids), data, rows)
+    contexts = [context] * len(stream_ids)
+    return AppendToNew("job", fact.type, fact.schema_version, contexts, [*stream_ids], data, rows)
 
 
 async def test_new_streams_of_several_calls_share_a_statement(
     appender: Appender[str], connection: Connection
 ) -> None:
-    """Each with its own data and an id of its own; those of another actor in the next one."""
+    """Each with its own data, an id of its own, and who caused it by which request."""
     rows = RowsToNew()
     calls = [new_ids(count) for count in (1, 3, 2, 1)]
-    others = Context(actor_type="user", actor_id=new_id())
+    others = Context(actor_type="user", actor_id=new_id(), ip="10.0.0.7", request_id="r-1")
     contexts = [SYSTEM, SYSTEM, others, SYSTEM]
     recorded = await asyncio.gather(
         *[
@@ -149,13 +150,15 @@ async def test_new_streams_of_several_calls_share_a_statement(
             for call, context in zip(calls, contexts, strict=True)
         ]
     )
-    assert sorted(rows.batches) == [2, 5]
+    assert rows.batches == [7]
     found = await read_streams(connection, [one for call in calls for one in call])
     events = [found[stream_id] for call in calls for stream_id in call]
     assert [len(stream) for stream in events] == [1] * 7
     assert [json.loads(event.data)["nth"] for (event,) in events] == [0, 0, 1, 2, 0, 1, 0]
     assert len({event.event_id for (event,) in events}) == 7
-    assert [event.actor_id for (event,) in events] == [None] * 4 + [others.actor_id] * 2 + [None]
+    causes = [(event.actor_id, event.ip, event.request_id) for (event,) in events]
+    nobody = (None, None, None)
+    assert causes == [nobody] * 4 + [(others.actor_id, "10.0.0.7", "r-1")] * 2 + [nobody]
     assert [found[call[0]][0].recorded_at for call in calls] == recorded
 
 
