@@ -71,12 +71,16 @@ FULL JOIN (SELECT %4$s FROM %2$I) AS rebuilt ON live.%3$I = rebuilt.%3$I
 WHERE live.%3$I IS NULL OR rebuilt.%3$I IS NULL OR NOT live *= rebuilt
 ORDER BY 1 LIMIT $1
 
--- name: settings  statements that give $2 the owner, storage options and grants of $1
+-- name: settings  statements that give $2 the owner, storage options, samples and grants of $1
 SELECT format('ALTER TABLE %I OWNER TO %I', $2::text, pg_get_userbyid(relowner))
 FROM pg_class WHERE oid = $1::text::regclass
 UNION ALL
 SELECT format('ALTER TABLE %I SET (%s)', $2::text, array_to_string(reloptions, ', '))
 FROM pg_class WHERE oid = $1::text::regclass AND reloptions IS NOT NULL
+UNION ALL
+SELECT format('ALTER TABLE %I ALTER COLUMN %I SET STATISTICS %s', $2::text, attname, attstattarget)
+FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND attstattarget >= 0
+    AND NOT attisdropped
 UNION ALL
 SELECT format(
     'GRANT %s ON %I TO %s%s', a.privilege_type, $2::text,

@@ -39,6 +39,7 @@ SELECT * FROM (
     SELECT 'column', c.oid::regclass::text, a.attname,
         format_type(a.atttypid, a.atttypmod) || a.attnotnull
             || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+            || coalesce(nullif(a.attstattarget, -1)::text, '')
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE c.relkind IN ('r', 'S', 'p') AND a.attnum > 0 AND c.relnamespace = 'public'::regnamespace
