@@ -37,7 +37,6 @@ SETTINGS: Final[Mapping[str, str]] = {
     "shared_buffers": "128MB",
     "max_connections": "100",
     "synchronous_commit": "on",
-    "wal_compression": "on",
     # A queue's rows come and go by the thousands each second: a minute is long.
     "autovacuum_naptime": "5s",
     "timezone": "UTC",

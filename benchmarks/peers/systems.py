@@ -86,7 +86,7 @@ def _ours() -> System:
         OURS,
         f"library submits; `worker --handlers`, concurrency {concurrency}",
         (sys.executable, "-m", f"{_PACKAGE}.with_reactorcide"),
-        10_000,
+        45_000,
         _OURS_OPEN,
         worker_words=(command, "worker", "--handlers", handlers, *options),
     )
