@@ -76,6 +76,11 @@ def array(number: int, kind: str) -> str:
     return f"${number}::text::uuid[]" if kind == ID else f"${number}::{kind}[]"
 
 
+def numbered(begin: str, number: str) -> str:
+    """Return the id of an event by its number in the statement; see `ids.numbered`."""
+    return f"({begin}::text || to_hex(x'{NUMBERED_FROM}'::int + {number}))::uuid"
+
+
 def value_of(name: str, kind: str, each: tuple[str, ...]) -> str:
     """Return a column's value: its name, if each event has its own, or its parameter."""
     return name if name in each else f"${NUMBER[name]}::{kind}"
@@ -165,7 +170,7 @@ def fresh(shape: Fresh, rows: str, *, to_many: bool = False) -> str:
     event_id = "event_id"
     if to_many:
         names.append("nth")
-        event_id = f"(${_FRESH_ID}::text || to_hex(x'{NUMBERED_FROM}'::int + nth))::uuid"
+        event_id = numbered(f"${_FRESH_ID}", "nth")
     *context, data = (
         name if name in shape.differing else f"${number}::{kind}" for name, number, kind in columns
     )

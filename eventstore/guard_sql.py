@@ -29,13 +29,15 @@ from reactorcide.eventstore.append_sql import (
     array,
     insert_of,
     narrowed,
+    numbered,
     plain_name,
     value_of,
 )
-from reactorcide.eventstore.ids import NUMBERED_FROM
 
 _WANTED: Final = "wanted_id"
 """What `incoming` calls the id of a stream that is looked for."""
+_BEGIN: Final = f"${NUMBER['event_id']}"
+"""What the ids of numbered events begin with."""
 FIRST_OF_GUARD: Final = len(COLUMNS)
 """The number of the first parameter that is a guard's own."""
 
@@ -141,17 +143,12 @@ def to_many(guard: Guard) -> str:
     )
 
 
-def _numbered(number: str) -> str:
-    """Return the id of an event by its number in the statement."""
-    return f"($3::text || to_hex(x'{NUMBERED_FROM}'::int + {number}))::uuid"
-
-
 def _one_each() -> str:
     """Return the INSERT of an event for each stream that stands."""
     alike = ", ".join(value_of(name, kind, ()) for name, kind in COLUMNS[3:RECORDED])
     return (
         INSERT_PART
-        + f"stream_id, version, {_numbered('row_number() OVER ()')}, {alike}\nFROM standing"
+        + f"stream_id, version, {numbered(_BEGIN, 'row_number() OVER ()')}, {alike}\nFROM standing"
     )
 
 
@@ -167,8 +164,8 @@ def _two_each(kind: str, schema_version: int) -> str:
     context = ", ".join(value_of(name, TYPES[name], ()) for name in CONTEXT)
     return (
         INSERT_PART
-        + f"stream_id, version + e.nth, {_numbered('2 * s.nth - 1 + e.nth')}, {stream_type}, "
-        + f"e.type, e.schema_version, e.data, {context}"
+        + f"stream_id, version + e.nth, {numbered(_BEGIN, '2 * s.nth - 1 + e.nth')}, "
+        + f"{stream_type}, e.type, e.schema_version, e.data, {context}"
         + "\nFROM (SELECT *, row_number() OVER () AS nth FROM standing) AS s"
         + f"\nCROSS JOIN LATERAL (VALUES (0, {first}, {first_schema}, {data}), "
         + f"(1, '{plain_name(kind)}', {schema_version:d}::smallint, s.then_data))"
