@@ -1,7 +1,7 @@
 -- The SQL of job_lists.py. Each statement follows a line `-- name: NAME  what it is for`.
 -- `status <> 'deleted'` becomes `status = '…'` where one status is asked for, so that a plan made
 -- once and for all reaches only the rows of that status. Every scope is walked in the order of an
--- index, newest first: (job_id) or (user_id, job_id DESC) of each partition, merged. `= ANY` of one
+-- index, backwards: (job_id) or (user_id, job_id) of each partition, merged. `= ANY` of one
 -- user: an equality would let the planner walk everybody's jobs and leave out those of others.
 
 -- name: page_of_all  everybody's jobs after one of them, newest first
@@ -19,7 +19,7 @@ ORDER BY j.job_id DESC
 SELECT j.*, e.position, e.type, e.schema_version, e.data::text AS data
 FROM (
     SELECT * FROM jobs WHERE status <> 'deleted' AND user_id = ANY ($4::uuid[]) AND job_id < $1
-    ORDER BY user_id, job_id DESC LIMIT $2 OFFSET $3
+    ORDER BY user_id DESC, job_id DESC LIMIT $2 OFFSET $3
 ) AS j
 CROSS JOIN LATERAL ( -- with a limit, so that it is looked up for the few, never joined as a whole
     SELECT * FROM events WHERE stream_id = j.job_id AND version = 1 LIMIT 1
@@ -51,7 +51,7 @@ SELECT j.*, e.position, e.type, e.schema_version, e.data::text AS data
 FROM (
     SELECT * FROM (
         SELECT * FROM jobs WHERE status <> 'deleted' AND user_id = ANY ($10::uuid[]) AND job_id < $1
-        ORDER BY user_id, job_id DESC LIMIT 10000
+        ORDER BY user_id DESC, job_id DESC LIMIT 10000
     ) AS newest
     WHERE ($4::text IS NULL OR queue_name = $4)
         AND ($5::text IS NULL OR source_type = $5)
@@ -59,7 +59,7 @@ FROM (
         AND ($7::timestamptz IS NULL OR created_at > $7)
         AND ($8::timestamptz IS NULL OR created_at < $8)
         AND ($9::text IS NULL OR strpos(lower(name), lower($9)) > 0)
-    ORDER BY user_id, job_id DESC LIMIT $2 OFFSET $3
+    ORDER BY user_id DESC, job_id DESC LIMIT $2 OFFSET $3
 ) AS j
 CROSS JOIN LATERAL ( -- with a limit, so that it is looked up for the few, never joined as a whole
     SELECT * FROM events WHERE stream_id = j.job_id AND version = 1 LIMIT 1
@@ -72,7 +72,7 @@ ORDER BY job_id DESC LIMIT 1 OFFSET 9999
 
 -- name: look_of_user  the same of one user
 SELECT job_id FROM jobs WHERE status <> 'deleted' AND user_id = ANY ($2::uuid[]) AND job_id < $1
-ORDER BY user_id, job_id DESC LIMIT 1 OFFSET 9999
+ORDER BY user_id DESC, job_id DESC LIMIT 1 OFFSET 9999
 
 -- name: count_of_all  how many jobs there are, up to one more than are counted
 SELECT count(*) AS looked_at, count(*) AS passing
@@ -82,7 +82,7 @@ FROM (SELECT FROM jobs WHERE status <> 'deleted' ORDER BY job_id DESC LIMIT 1000
 SELECT count(*) AS looked_at, count(*) AS passing
 FROM (
     SELECT FROM jobs WHERE status <> 'deleted' AND user_id = ANY ($1::uuid[])
-    ORDER BY user_id, job_id DESC LIMIT 10001
+    ORDER BY user_id DESC, job_id DESC LIMIT 10001
 ) AS newest
 
 -- name: count_passing_of_all  how many of these pass a filter, and how many there are
@@ -115,5 +115,5 @@ SELECT
 FROM (
     SELECT queue_name, source_type, labels, created_at, name FROM jobs
     WHERE status <> 'deleted' AND user_id = ANY ($7::uuid[])
-    ORDER BY user_id, job_id DESC LIMIT 10001
+    ORDER BY user_id DESC, job_id DESC LIMIT 10001
 ) AS newest
