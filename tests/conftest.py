@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.objects import ObjectStore
@@ -19,6 +20,11 @@ from reactorcide.tests.support.silent_line import SilentLine, silent_line
 from reactorcide.tests.support.stores import BUCKET, s3_served, s3_server
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+# How long an example takes is said by the machine's other work; in CI hypothesis does this itself.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if not os.environ.get("CI"):
+    settings.load_profile("patient")
 
 _SERVER: Final = pytest.StashKey[TestServer]()
 _SESSION_FOLDER: Final = pytest.StashKey[Path]()
