@@ -74,18 +74,23 @@ def decided_alike(
     """
     known: dict[Hashable, tuple[Alike[S], S] | None] = {}
     found: dict[Hashable, Alike[S]] = {}
-    last, last_version, decision = None, 0, None
+    stream_ids: list[UUID] | None = None
+    befores: list[S] = []
+    afters: list[S] = []
+    last, last_version, after = None, 0, decider.initial
     for stream_id, state, version in streams:
         if state is not last or version != last_version:  # many may stand by one model
             last, last_version, key = state, version, (repeats.alike(state), version)
             if key not in known:
                 known[key] = _decision(decider, state, version + 1, command, context, found)
-            decision = known[key]
-        if decision is not None:
-            alike, after = decision
-            alike.append.stream_ids.append(stream_id)
-            alike.befores.append(state)
-            alike.models.append(after)
+            stream_ids = None
+            if (decision := known[key]) is not None:
+                (_, append, befores, afters), after = decision
+                stream_ids = append.stream_ids
+        if stream_ids is not None:
+            stream_ids.append(stream_id)
+            befores.append(state)
+            afters.append(after)
     return list(found.values())
 
 

@@ -74,7 +74,7 @@ async def claimable(  # noqa: PLR0913, PLR0917  where to look, for whom, and how
         found = await connection.fetch(SQL["claimable"], *keys)
     else:
         found = await connection.fetch(SQL["claimable_after"], *keys, *after)
-    return [_queued(*row) for row in found]
+    return _suggested(found)
 
 
 class Aged(NamedTuple):
@@ -95,7 +95,7 @@ async def claimable_aged(  # noqa: PLR0913, PLR0917  as `claimable`
 ) -> list[Suggested]:
     """Return what a worker may claim next of jobs that have waited long, the oldest first."""
     found = await connection.fetch(SQL["claimable_aged"], queues, labels, limit, *aged, *share)
-    return [_queued(*row) for row in found]
+    return _suggested(found)
 
 
 class FirstClaimed(NamedTuple):
@@ -115,6 +115,23 @@ def first_claimed(rows: Sequence[asyncpg.Record]) -> FirstClaimed:
     found = [_queued(job_id, version, None, *first) for job_id, version, *first, _, _ in rows]
     *_, recorded_at, chosen = rows[0]
     return FirstClaimed(found, chosen, recorded_at)
+
+
+def _suggested(rows: Sequence[asyncpg.Record]) -> list[Suggested]:
+    """Return what rows of `claimable` hold; of those that ask for the same, one is looked up."""
+    suggested: list[Suggested] = []
+    known, known_schema, known_data = None, 0, ""
+    for row in rows:
+        job_id, version, tried, _, schema_version, data, args = row
+        if data != known_data or schema_version != known_schema:
+            known = _known_states.get((schema_version, data))
+            known_schema, known_data = schema_version, data
+        if known is None or tried is not None:
+            suggested.append(_queued(*row))
+            known_data = ""  # it may be known now
+        else:
+            suggested.append(new(Suggested, (job_id, version, known, args)))
+    return suggested
 
 
 def _queued(  # noqa: PLR0913, PLR0917  the columns of a row, by position: by name takes longer

@@ -148,7 +148,8 @@ class DirectCoordinator:
         if not found:
             return Claim((), has_more=False)
         # The database found the jobs' time to have come, by the clock that counts.
-        latest = max(job.state.available_at or _LONG_AGO for job in found)
+        times = [at for _, _, state, _ in found if (at := state.available_at) is not None]
+        latest = max(times, default=_LONG_AGO)
         command = ClaimJob(self.worker_id, self._settings.lease_seconds, max(self._now(), latest))
         taken, met_others = await self._holdings.claim(found, command)
         # What has been claimed is to run first, and most of it is soon rung for again.

@@ -8,7 +8,8 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeAlias
+from itertools import starmap
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from reactorcide.eventstore.domain.errors import CommandRejected
@@ -19,6 +20,13 @@ from reactorcide.worker.holdings import Holdings
 
 Finish: TypeAlias = Callable[[UUID, FinishAttempt], Awaitable[JobState]]
 """Ends a lone attempt, by what the log says where it must. Raises CommandRejected."""
+
+
+class _Ending(NamedTuple):
+    """What completions without a result may differ in."""
+
+    attempt: int
+    exit_code: int | None
 
 
 class EndingWriter:
@@ -34,35 +42,29 @@ class EndingWriter:
 
     async def write(self, reports: Sequence[Report]) -> Mapping[AttemptKey, CommandRejected]:
         """Record what the rules make of the outcomes, alike ones in one statement."""
-        alike: dict[tuple[int, int | None], list[Report]] = {}
-        units = []
-        for report in reports:
-            (job_id, attempt), outcome = report
-            if isinstance(outcome, Completed) and outcome.result is None:
-                alike.setdefault((attempt, outcome.exit_code), []).append(report)
-            elif unit := self._holdings.decided(job_id, self._finishing(report)):
-                units.append(unit)
+        alike, others = _alike_in(reports)
+        decided = (self._holdings.decided(one.key.job_id, self._finishing(one)) for one in others)
+        units = [unit for unit in decided if unit is not None]
         if len(alike) == 1 and not units:
-            (group,) = alike.values()
-            settled = await self._complete(group)
+            settled = await self._complete(*alike.popitem())
         else:
             heard = await asyncio.gather(
-                self._holdings.append(units), *map(self._complete, alike.values())
+                self._holdings.append(units), *starmap(self._complete, alike.items())
             )
             settled = frozenset[UUID]().union(*heard)
         left: list[Report] = []
         if len(settled) < len(reports):
             left = [report for report in reports if report.key.job_id not in settled]
         refused = await self._finish_each(left) if left else {}
-        self._holdings.forget(report.key.job_id for report in reports)
+        self._holdings.forget([job_id for (job_id, _), _ in reports])
         self._doorbell.ring("events")
         self._ring_ended([change.state for _, change in units])
         return refused
 
-    async def _complete(self, reports: Sequence[Report]) -> frozenset[UUID]:
+    async def _complete(self, ending: _Ending, job_ids: Sequence[UUID]) -> frozenset[UUID]:
         """Record completions that say the same."""
-        job_ids = [job_id for (job_id, _), _ in reports]
-        return await self._holdings.complete(job_ids, self._finishing(reports[0]))
+        report = Report(AttemptKey(job_ids[0], ending.attempt), Completed(None, ending.exit_code))
+        return await self._holdings.complete(job_ids, self._finishing(report))
 
     async def _finish_each(self, reports: Sequence[Report]) -> dict[AttemptKey, CommandRejected]:
         """Record outcomes of which this worker's knowledge is out of date, all at once.
@@ -98,3 +100,20 @@ class EndingWriter:
         self._doorbell.ring("logs")
         if any(state.status is Status.QUEUED for state in states):
             self._doorbell.ring("jobs")
+
+
+def _alike_in(reports: Sequence[Report]) -> tuple[dict[_Ending, list[UUID]], list[Report]]:
+    """Return the jobs that completed without a result, by how they did, and all other reports."""
+    alike: dict[_Ending, list[UUID]] = {}
+    others: list[Report] = []
+    last, last_attempt, job_ids = None, 0, list[UUID]()
+    for report in reports:
+        (job_id, attempt), outcome = report
+        if outcome is not last or attempt != last_attempt:  # most end by the same value
+            if not isinstance(outcome, Completed) or outcome.result is not None:
+                others.append(report)
+                continue
+            last, last_attempt = outcome, attempt
+            job_ids = alike.setdefault(_Ending(attempt, outcome.exit_code), [])
+        job_ids.append(job_id)
+    return alike, others

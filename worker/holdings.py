@@ -75,14 +75,15 @@ class Holdings:
             )
         ]
         won = await self._append_alike(decisions)
+        has_lost = len(won) < sum(len(one.befores) for one in decisions)
         taken: list[ClaimedAttempt] = []
         args = {job_id: args for job_id, _, _, args in wanted}
         for decision in decisions:
-            taken += self._taken(decision, won, args)
+            taken += self._taken(decision, won if has_lost else None, args)
         if len(decisions) > 1:
             place = {job.job_id: nth for nth, job in enumerate(wanted)}
             taken.sort(key=lambda claimed: place[claimed.key.job_id])
-        return taken, len(won) < sum(len(one.befores) for one in decisions)
+        return taken, has_lost
 
     def take(self, claim: FirstClaim) -> list[ClaimedAttempt]:
         """Take note of jobs that were claimed without a look before, and return them."""
@@ -97,18 +98,25 @@ class Holdings:
         return taken
 
     def _taken(
-        self, decision: Alike[JobState], won: Container[UUID], args: Mapping[UUID, str | None]
+        self,
+        decision: Alike[JobState],
+        won: Container[UUID] | None,
+        args: Mapping[UUID, str | None],
     ) -> Iterator[ClaimedAttempt]:
-        """Take note of the jobs of one decision that were won, and yield them."""
+        """Take note of the jobs of one decision that were won (None: all), and yield them."""
         attempt = decision.models[0].attempt  # one event, so one number
         version, is_started = decision.append.last_version, decision.append.then is not None
+        holding = _Holding(version, decision.befores[0], decision.models[0])
+        submitted, held = holding.before.submitted, self._held
         for job_id, before, model in zip(
             decision.append.stream_ids, decision.befores, decision.models, strict=True
         ):
-            if job_id in won and before.submitted is not None:
-                self._held[job_id] = new(_Holding, (version, before, model))
+            if before is not holding.before or model is not holding.model:  # many share one
+                holding, submitted = _Holding(version, before, model), before.submitted
+            if submitted is not None and (won is None or job_id in won):
+                held[job_id] = holding
                 key = new(AttemptKey, (job_id, attempt))
-                yield new(ClaimedAttempt, (key, before.submitted, args[job_id], is_started))
+                yield new(ClaimedAttempt, (key, submitted, args[job_id], is_started))
 
     async def complete(self, job_ids: Iterable[UUID], command: FinishAttempt) -> frozenset[UUID]:
         """End attempts of one number alike; return the jobs of which that is in the log."""
@@ -152,8 +160,9 @@ class Holdings:
 
     def forget(self, job_ids: Iterable[UUID]) -> None:
         """Take note of nothing any more: the attempts have ended."""
+        held = self._held
         for job_id in job_ids:
-            self._held.pop(job_id, None)
+            held.pop(job_id, None)
 
     async def _append_alike(self, decisions: Sequence[Alike[JobState]]) -> frozenset[UUID]:
         """Append decisions, each in a statement of its own; return whose events are in the log."""
