@@ -12,7 +12,7 @@ import traceback
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from pydantic import JsonValue
@@ -39,24 +39,31 @@ _NULL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _log = structlog.get_logger(__name__)
 
 
-async def call_handler(
-    claimed: ClaimedAttempt,
-    handlers: Handlers,
-    door: LogDoor,
-    threads: HandlerThreads,
-    grace_seconds: float = 10.0,
-) -> Outcome:
+class Calling(NamedTuple):
+    """What the handlers of one worker are called with."""
+
+    handlers: Handlers
+    door: LogDoor
+    threads: HandlerThreads
+    grace_seconds: float
+    loop: asyncio.AbstractEventLoop
+    """Where they run; to ask for it each time takes as long as to call one."""
+
+
+async def call_handler(claimed: ClaimedAttempt, calling: Calling) -> Outcome:
     """Call the job's handler; return how that ended, once all that it logged has been sent.
 
     Whatever the handler raises is an outcome. Cancelled, this raises CancelledError when the
     function has ended: an async one is cancelled likewise, one in a thread is asked by
     `is_cancelled` and left behind after `grace_seconds`, or at the second cancellation. The task
-    may go on with other attempts afterwards, once it has called its own `uncancel`.
+    may go on with other attempts afterwards, once it has called its own `uncancel`; until then
+    what it logs itself may go to this attempt's log.
     """
+    handlers, door, threads, grace_seconds, loop = calling
     handler = handlers.by_name.get(claimed.submitted.handler or "")
     if handler is None:
         return Failed(None, handlers.missing(claimed.submitted.handler))
-    attempt = Attempt(claimed, door)
+    attempt = Attempt(claimed, door, loop)
     RUNNING.set(attempt)
     args = claimed.args
     try:
@@ -76,8 +83,8 @@ async def call_handler(
         raise
     except BaseException as error:  # noqa: BLE001  the edge of an attempt, as `attempt`'s
         outcome = _failed(attempt, error)
-    RUNNING.set(None)
     if attempt.job_log is not None:
+        RUNNING.set(None)
         await attempt.job_log.finish()
     return outcome
 

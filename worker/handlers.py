@@ -49,10 +49,12 @@ class Attempt:
 
     __slots__ = ("_claimed", "_door", "_job_log", "_loop", "is_cancelled")
 
-    def __init__(self, claimed: ClaimedAttempt, door: LogDoor) -> None:
+    def __init__(
+        self, claimed: ClaimedAttempt, door: LogDoor, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._claimed = claimed
         self._door = door
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._job_log: JobLog | None = None
         self.is_cancelled = False
         """The attempt should stop. For functions in threads; an async one is cancelled."""

@@ -50,8 +50,9 @@ class Reports:
 
     def add(self, handling: Handling, outcome: Outcome) -> None:
         """Report it, with those that end meanwhile."""
+        if not self._waiting:
+            self._has_some.set()
         self._waiting.append((handling, outcome))
-        self._has_some.set()
 
     async def report_forever(self, heard: Callable[[], None]) -> None:
         """Report whatever has ended since the last report; `heard` is called after each."""
@@ -60,8 +61,9 @@ class Reports:
             self._has_some.clear()
             batch, self._waiting = self._waiting, []
             await self._report(batch)
+            reported = self._reported
             for handling, _ in batch:
-                self._reported(handling.claimed.key)
+                reported(handling.claimed.key)
             heard()
 
     async def _report(self, batch: list[tuple[Handling, Outcome]]) -> None:
@@ -100,14 +102,14 @@ def _tell(
     """Write a line about each attempt that did not simply complete, and one about the others."""
     completed = 0
     for handling, outcome in batch:
-        key = handling.claimed.key
-        if key in refused:
+        if refused and (key := handling.claimed.key) in refused:
             error: str | None = f"refused: {refused[key].detail}"
         elif isinstance(outcome, Completed):
             completed += 1
             continue
         else:
             error = outcome.error if isinstance(outcome, Failed | TimedOut) else None
+        key = handling.claimed.key
         _log.info(
             "attempt_ended",
             job_id=str(key.job_id),

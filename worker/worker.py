@@ -180,12 +180,16 @@ class Worker:
     def _launch(
         self, attempts: Sequence[ClaimedAttempt], asked_at: float, tasks: asyncio.TaskGroup
     ) -> None:
+        running = self._leases.running
+        with_handler = [one for one in attempts if one.submitted.handler is not None]
+        for handling in self._handlings.launch(with_handler, asked_at):
+            running[handling.claimed.key] = handling
+        if len(with_handler) == len(attempts):
+            return
         for claimed in attempts:
-            if claimed.submitted.handler is not None:
-                self._leases.running[claimed.key] = self._handlings.launch(claimed, asked_at)
-            else:
+            if claimed.submitted.handler is None:
                 halt, mark = Halt(self._leases.until(asked_at)), " ".join(mark_of(*claimed.key))
-                self._leases.running[claimed.key] = Commanding(halt, mark, asked_at)
+                running[claimed.key] = Commanding(halt, mark, asked_at)
                 self._commands += 1
                 name = f"attempt-{claimed.key.job_id}"
                 tasks.create_task(self._attend(claimed, halt), name=name)

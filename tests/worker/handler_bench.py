@@ -1,5 +1,6 @@
 """Where a handler's attempt is worked on by itself, on a real coordinator, without a worker."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -25,7 +26,7 @@ from reactorcide.tests.worker.jobs_at_work import (
 )
 from reactorcide.worker.coordinator import ClaimedAttempt, Coordinator
 from reactorcide.worker.direct import open_coordinator
-from reactorcide.worker.handler_attempt import call_handler
+from reactorcide.worker.handler_attempt import Calling, call_handler
 from reactorcide.worker.handler_log import keep_in_job_log
 from reactorcide.worker.handler_threads import HandlerThreads
 from reactorcide.worker.handlers import (
@@ -60,7 +61,9 @@ class Bench:
         grace_seconds: float = PATIENCE_SECONDS,
     ) -> Outcome:
         """Work on it."""
-        return await call_handler(claimed, handlers, self.coordinator, self.threads, grace_seconds)
+        loop = asyncio.get_running_loop()
+        calling = Calling(handlers, self.coordinator, self.threads, grace_seconds, loop)
+        return await call_handler(claimed, calling)
 
     async def run(self, name: str, args: JsonValue = None, **fields: Any) -> Outcome:
         """Claim, call and report."""
