@@ -6,6 +6,7 @@ may be anybody's who ran when it was found: it dies with the last of them, if no
 that no command is hurt by another one's end.
 """
 
+import contextlib
 import os
 import signal
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from reactorcide.worker.supervisor.cgroups import Groups
 from reactorcide.worker.supervisor.clock import boot_seconds
 from reactorcide.worker.supervisor.group import NoGroup
 from reactorcide.worker.supervisor.messages import Ended, Hold, Start
+from reactorcide.worker.supervisor.plain import plain_words
 
 _DEATH_SECONDS: Final = 5.0
 """What KILL does not end in this time hangs in the system, and is not waited for."""
@@ -239,7 +241,11 @@ class Trees:
 
 def _born(request: Start, outputs: Sequence[int], group: NoGroup) -> int:
     """Start the command of a tree in its group; return its pid. Raises as `spawning.start`."""
+    cwd, environment, pair = request.cwd, request.environment, (outputs[0], outputs[1])
+    words = plain_words(request.argv)
     with group.opened() as descriptor:
-        return start(
-            request.argv, request.cwd, request.environment, (outputs[0], outputs[1]), descriptor
-        )
+        if words is not None:
+            with contextlib.suppress(OSError):
+                # As a shell hands it on.
+                return start(words, cwd, {**environment, "PWD": cwd}, pair, descriptor)
+        return start(request.argv, cwd, environment, pair, descriptor)
