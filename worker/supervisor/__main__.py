@@ -9,6 +9,7 @@ import selectors
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from reactorcide.worker.supervisor import kinship
@@ -30,6 +31,9 @@ class _Supervisor:
         self._wire = wire
         self._wakeup = wakeup
         self._trees = Trees(Groups(place_for_groups()))
+        self._outputs: dict[int, Sequence[int]] = {}
+        """What commands write to, by their trees. Open here as well until the worker knows of an
+        end: a pipe's own end would wake it twice before."""
         self._selector = selectors.DefaultSelector()
         self._wanted = selectors.EVENT_READ
         self._selector.register(wire.fileno(), self._wanted)
@@ -58,6 +62,7 @@ class _Supervisor:
         if self._wakeup in ready or self._trees.next_at() <= boot_seconds():
             for ended in self._trees.look():
                 self._say(ended)
+                close_all(self._outputs.pop(ended.tree))
 
     def _say(self, message: Ended | NotStarted) -> None:
         self._note(is_sent=self._wire.send(message))
@@ -88,14 +93,14 @@ class _Supervisor:
 
     def _start(self, request: Start, received: Received) -> None:
         try:
-            if request.until <= boot_seconds():
-                self._say(NotStarted(request.tree, None))
-            else:
+            if request.until > boot_seconds():
                 self._trees.start(request, received.descriptors)
+                self._outputs[request.tree] = received.descriptors
+                return
+            self._say(NotStarted(request.tree, None))
         except (OSError, ValueError) as error:
             self._say(NotStarted(request.tree, _reason_of(error)))
-        finally:
-            close_all(received.descriptors)
+        close_all(received.descriptors)
 
 
 def _reason_of(error: OSError | ValueError) -> str:
