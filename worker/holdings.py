@@ -89,7 +89,8 @@ class Holdings:
         """Take note of jobs that were claimed without a look before, and return them."""
         taken = []
         for job_id, version, state, args in claim.found:
-            self._held[job_id] = _Holding(version, state, claim.model)
+            # What it was asked for is its own: what ends a handler does not end a command.
+            self._held[job_id] = _Holding(version, state, likewise(state, claim.model))
             key = AttemptKey(job_id, claim.model.attempt)
             if state.submitted is not None:
                 taken.append(ClaimedAttempt(key, state.submitted, args))
