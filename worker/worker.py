@@ -42,7 +42,7 @@ _STUCK_SECONDS: Final = 2.0
 
 _RETRY_SECONDS: Final = 0.5
 _CONTROL_SECONDS: Final = 60.0
-_SETTLING_SECONDS: Final = 0.005
+_SETTLING_SECONDS: Final = 0.03
 
 _log = structlog.get_logger(__name__)
 
