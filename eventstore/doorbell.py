@@ -48,27 +48,35 @@ _log = structlog.get_logger(__name__)
 
 
 class Sleeper:
-    """Somebody who waits to be woken, and forgets no call that came while it was awake."""
+    """One task that waits to be woken, and forgets no call that came while it was awake."""
 
     def __init__(self) -> None:
-        self._woken = asyncio.Event()
+        self._is_called = False
+        self._waiter: asyncio.Future[None] | None = None
 
     async def wait(self, timeout_seconds: float) -> bool:
         """Wait for a call: True when there was one since the last True, False at the limit.
 
         It may also be True without news (a connection came back): look again, find nothing.
         """
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            return False
-        self._woken.clear()
-        return True
+        if not self._is_called:
+            # Not asyncio.timeout around an Event: a job waits for who wakes up here.
+            loop = asyncio.get_running_loop()
+            waiter = self._waiter = loop.create_future()
+            timer = loop.call_later(timeout_seconds, _settle, waiter)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        is_called, self._is_called = self._is_called, False
+        return is_called
 
     def wake(self) -> None:
         """Make the present wait, or the next one, end at once."""
-        self._woken.set()
+        self._is_called = True
+        if self._waiter is not None:
+            _settle(self._waiter)
 
 
 class Listener(Sleeper):
@@ -81,7 +89,7 @@ class Listener(Sleeper):
 
     def __enter__(self) -> Self:
         """Hear from now on."""
-        self._doorbell._listeners.add(self)  # noqa: SLF001  two halves of one thing
+        self._doorbell._listeners[self] = None  # noqa: SLF001  two halves of one thing
         return self
 
     def __exit__(
@@ -91,7 +99,7 @@ class Listener(Sleeper):
         trace: TracebackType | None,
     ) -> None:
         """Hear no more."""
-        self._doorbell._listeners.discard(self)  # noqa: SLF001  two halves of one thing
+        self._doorbell._listeners.pop(self, None)  # noqa: SLF001  two halves of one thing
 
 
 class Doorbell:
@@ -103,7 +111,8 @@ class Doorbell:
     def __init__(self, database: Database, topics: Iterable[Topic] = TOPICS) -> None:
         self._database = database
         self._topics = frozenset(topics)
-        self._listeners: set[Listener] = set()
+        self._listeners: dict[Listener, None] = {}
+        """In the order in which they are woken: who listened first is first."""
         self._unsent: set[Topic] = set()
         self._stirred = asyncio.Event()
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
@@ -257,6 +266,11 @@ class Doorbell:
         for listener in self._listeners:
             if topic in listener.topics:
                 listener.wake()
+
+
+def _settle(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _pause_seconds(failures: int) -> float:

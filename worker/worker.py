@@ -147,6 +147,7 @@ class Worker:
                     self._launch(claim.attempts, asked_at, tasks)
                     self._is_woken = False
                     if not claim.has_more:
+                        await asyncio.sleep(0)  # what was launched goes first: somebody waits
                         await unless(stopped, self._wait_for_work())
         finally:
             stopped.cancel()
