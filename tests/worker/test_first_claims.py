@@ -10,7 +10,13 @@ from uuid import UUID
 import pytest
 
 from reactorcide.eventstore.database import Database
-from reactorcide.eventstore.domain.job import ClaimJob, Released, Status
+from reactorcide.eventstore.domain.job import (
+    ClaimJob,
+    Completed,
+    FinishAttempt,
+    Released,
+    Status,
+)
 from reactorcide.eventstore.ids import new_id
 from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.record import Context
@@ -19,6 +25,7 @@ from reactorcide.projections.verify import verify
 from reactorcide.tests.worker.jobs_at_work import SEALER, Desk, settings_for
 from reactorcide.worker.direct import DirectCoordinator, open_coordinator
 from reactorcide.worker.first_claims import FirstClaims
+from reactorcide.worker.holdings import Holdings
 
 MOST: Final = 8
 
@@ -137,6 +144,21 @@ async def test_woken_workers_claim_each_job_once(
         await asyncio.gather(work(one), work(two), work(three))
         await work(one)
     assert sorted(seen) == sorted(ids)
+
+
+async def test_the_ends_of_handlers_claimed_so_go_together(database: Database, desk: Desk) -> None:
+    """What was claimed first stands by what it was asked for; a command has to run before."""
+    handler, command = await desk.call("test.nothing"), await desk.submit("true")
+    lane, context = Lane(database), Context(actor_type="worker", actor_id=new_id())
+    holdings = Holdings(desk.write, context, lambda _: None)
+    claims = FirstClaims(lane, context, ("default",), json.dumps({}))
+    claim = await claims.claim(2, ClaimJob(new_id(), 15, datetime.now(UTC)))
+    await lane.close()
+    keys = [one.key for one in holdings.take(claim)]
+    assert [key.job_id for key in keys] == [handler, command]
+    end = FinishAttempt(1, Completed(None, None), datetime.now(UTC), 0.0)
+    assert await holdings.complete([handler, command], end) == {handler}
+    assert await desk.names(handler) == ["submitted", "claimed", "completed"]
 
 
 async def test_the_log_has_the_last_word(database: Database, desk: Desk) -> None:
