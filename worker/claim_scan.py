@@ -18,7 +18,8 @@ from reactorcide.projections.job_suggestions import Share
 _ANEW_SECONDS: Final = 0.1
 _ANEW_EFFORT: Final = 20.0
 """Looking from the top takes at most this part of the time: much, where many rows are dead."""
-_SALT_SECONDS: Final = 0.25
+_SALT_SECONDS: Final = 1.0
+"""Whenever the hash changes, workers want what others are just claiming."""
 _ALONE_SECONDS: Final = 2.0
 _PARTS: Final = 64
 
