@@ -1,8 +1,9 @@
 """Claim to finish of no-op jobs: jobs per second through the real store, one worker's loop.
 
-Ours is a worker's coordinator without its commands: claim up to a batch, record every start,
-record every outcome. The floor writes the same rows with bare asyncpg, in three statements a
-batch: claim, start, finish, each with its events; no rule, no version, no lease check.
+Ours is a worker's coordinator without its commands: claim up to a batch, record every start that
+came not with its claim, record every outcome. The floor writes the same rows with bare asyncpg,
+in three statements a batch: claim, start, finish, each with its events; no rule, no version, no
+lease check.
 """
 
 import asyncio
@@ -88,7 +89,8 @@ async def fill(
 
 
 async def _complete(coordinator: DirectCoordinator, claimed: ClaimedAttempt) -> None:
-    await coordinator.start(claimed.key)
+    if not claimed.is_started:
+        await coordinator.start(claimed.key)
     await coordinator.finish(claimed.key, Completed())
 
 
