@@ -31,8 +31,13 @@ _NEWEST: Final = UUID(int=2**128 - 1)
 
 def _of_status(status: Status | None) -> Mapping[str, str]:
     """Return all statements for jobs of one status; for all that can be seen without one."""
+    made = dict(SQL)
+    for whose in ("of_all", "of_user"):
+        visible = made.pop(f"count_visible_{whose}")
+        if status is None:
+            made[f"count_{whose}"] = visible
     condition = _VISIBLE if status is None else f"status = '{status}'"
-    return MappingProxyType({name: sql.replace(_VISIBLE, condition) for name, sql in SQL.items()})
+    return MappingProxyType({name: sql.replace(_VISIBLE, condition) for name, sql in made.items()})
 
 
 _UNSEEN: Final = frozenset({Status.NONE, Status.DELETED})

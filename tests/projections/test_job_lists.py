@@ -279,6 +279,30 @@ async def test_a_look_and_a_count_have_an_end(reader: Connection, status: Status
         assert sum(map(rows_read, scans)) <= most + 4 + between, name
 
 
+async def test_a_page_and_its_total_are_planned_once(reader: Connection) -> None:
+    """A page's length and beginning, or its owner, make no plan look cheaper than that for any."""
+    for status, made in STATEMENTS.items():
+        for name, sql in made.items():
+            if name.startswith(("page", "count_of")):
+                for _ in range(6):  # the server tries five that are made for their values
+                    await reader.fetch(sql, *_arguments(name, RARE, NEWEST))
+                planned_once = await reader.fetchval(
+                    "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1", sql
+                )
+                assert planned_once > 0, (status, name)
+
+
+async def test_all_jobs_are_counted_without_their_rows(reader: Connection) -> None:
+    """In indexes alone; what is held just now has none by owner, and is little."""
+    for name in ("count_of_all", "count_of_user"):
+        nodes = await explained(reader, STATEMENTS[None][name], _arguments(name, RARE, NEWEST))
+        scans = {str(node["Relation Name"]): node for node in nodes if is_of_jobs(node)}
+        assert set(scans) == {"jobs_ended", "jobs_held", "jobs_ready", "jobs_waiting"}
+        if name == "count_of_user":
+            del scans["jobs_held"]
+        assert {node["Node Type"] for node in scans.values()} == {"Index Only Scan"}
+
+
 @pytest.mark.parametrize("status", AMISS)
 async def test_the_few_that_did_not_complete_are_found_at_once(
     reader: Connection, status: Status
