@@ -73,7 +73,7 @@ class Choice:
 
     `chosen` is a query that locks rows (SKIP LOCKED: what somebody else changes is not chosen) and
     numbers them from 1 as `nth`. `standing` is a statement that takes or changes these rows and
-    returns `stream_id`, the `version` of the new event, and the `nth` of EVENT_IDS as `event_id`.
+    returns `stream_id`, the `version` of the new event, and EVENT_ID as `event_id`.
     `rows` follows as with InlineRows and reads `standing`, as does `result`, the query that
     answers. Their own parameters are numbered from FIRST_OF_CHOICE.
     """
@@ -174,8 +174,8 @@ def _two_each(kind: str, schema_version: int) -> str:
 
 
 _FOUND_COLUMNS: Final = ("stream_type", "type", "schema_version", "data", *CONTEXT)
-EVENT_IDS: Final = "((SELECT $1::text::uuid[]))"
-"""The array of events' ids in a Choice; the subquery, so that it is made once."""
+EVENT_ID: Final = numbered("$1", "c.nth")
+"""The id of a stream's event in a Choice; `c` is `chosen`."""
 FIRST_OF_CHOICE: Final = 2 + len(_FOUND_COLUMNS)
 """The number of the first parameter that is a choice's own."""
 
@@ -184,7 +184,7 @@ FIRST_OF_CHOICE: Final = 2 + len(_FOUND_COLUMNS)
 def found(choice: Choice) -> str:
     """Return the statement that chooses its streams itself; the same event to each of them.
 
-    `$1` are ids for the events, then come _FOUND_COLUMNS.
+    `$1` is what the events' ids begin with, then come _FOUND_COLUMNS.
     """
     values = ", ".join(
         f"${number}::{TYPES[name]} AS {name}" for number, name in enumerate(_FOUND_COLUMNS, 2)

@@ -118,8 +118,8 @@ class AppendToFound(NamedTuple):
     schema_version: int
     data: str
     context: Context
-    event_ids: list[UUID]
-    """As many as streams may be found."""
+    ids_begin: str
+    """What the events' ids have in common; see `ids.numbered`."""
 
 
 class AppendToNew(NamedTuple):

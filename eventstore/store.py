@@ -38,7 +38,6 @@ from reactorcide.eventstore.append_columns import (
     context_columns,
     fresh_columns,
     guarded_columns,
-    ids,
     with_everything,
     with_one_context,
 )
@@ -144,11 +143,11 @@ async def append_to_found(
     One round trip and one commit, for callers outside of a transaction. Where the log knows better
     than the rows nothing is appended and nothing returned: who names the streams is told which.
     """
-    *event, context, event_ids = append
+    *event, context, ids_begin = append
     try:
         return await connection.fetch(
             guard_sql.found(choice),
-            ids(event_ids),
+            ids_begin,
             *event,
             *context_columns(context),
             *arguments,

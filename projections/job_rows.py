@@ -19,7 +19,7 @@ from reactorcide.eventstore.domain.events import (
     JobStarted,
 )
 from reactorcide.eventstore.domain.job import HELD, JobState, Status
-from reactorcide.eventstore.guard_sql import EVENT_IDS, Choice, Guard
+from reactorcide.eventstore.guard_sql import EVENT_ID, Choice, Guard
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.inline_rows import FreshRows, GuardedRows, InlineRows, Rows
 from reactorcide.eventstore.record import Row
@@ -45,14 +45,13 @@ CLAIM_STARTED: Final = Guard(
     (("attempt", "int"), ("then_data", "jsonb")),
     (JobStarted.wire_type, JobStarted.schema_version),
 )
-FIRST: Final = Choice(
-    SQL["first_chosen"],
-    SQL["first_standing"].format(event_ids=EVENT_IDS),
-    _CLAIMED,
-    SQL["first_result"],
-)
+_FIRST: Final = SQL["first_standing"].format(event_id=EVENT_ID), _CLAIMED, SQL["first_result"]
+FIRST: Final = Choice(SQL["first_chosen"], *_FIRST)
 """A claim of the jobs that come first, without a look before: the parameters are the queues, the
 labels as JSON, how many at most, the worker and the seconds of the lease."""
+FIRST_AFTER: Final = Choice(SQL["first_chosen_after"], *_FIRST)
+"""The same of one queue, of what comes after a job: its priority and its id are further parameters.
+"""
 START: Final = Guard(SQL["start_standing"], SQL["start_rows"])
 COMPLETE: Final = Guard(
     SQL["complete_standing"], SQL["complete_rows"], (("exit_code", "int"), ("result", "jsonb"))

@@ -173,27 +173,52 @@ SELECT j.*, (row_number() OVER ())::int AS nth FROM (
     ORDER BY r.priority DESC, r.job_id LIMIT $16
 ) AS j
 
+-- name: first_chosen_after  the same of one queue, of what comes after job $20 of priority $19
+-- The second part begins when the first gave less than was asked for: rows are locked as they come.
+SELECT r.place, (row_number() OVER ())::int AS nth FROM (
+    SELECT * FROM (
+        SELECT ctid AS place FROM jobs_ready
+        WHERE queue_name = ($14::text[])[1] AND priority = $19::int AND job_id > $20::uuid
+            AND available_at IS NULL AND labels <@ $15::jsonb
+        ORDER BY job_id LIMIT $16 FOR UPDATE SKIP LOCKED
+    ) AS of_this_priority
+    UNION ALL
+    SELECT * FROM (
+        SELECT ctid AS place FROM jobs_ready
+        WHERE queue_name = ($14::text[])[1] AND priority < $19::int
+            AND available_at IS NULL AND labels <@ $15::jsonb
+        ORDER BY priority DESC, job_id LIMIT $16 FOR UPDATE SKIP LOCKED
+    ) AS of_lower_ones
+    LIMIT $16
+) AS r
+
 -- name: first_standing  take those that never ran: they all stand alike
 DELETE FROM jobs_ready AS j USING chosen AS c
 WHERE j.ctid = c.place AND j.attempt = 0
-RETURNING j.job_id AS stream_id, j.version + 1 AS version, {event_ids}[c.nth] AS event_id,
+RETURNING j.job_id AS stream_id, j.version + 1 AS version, {event_id} AS event_id,
     1 AS attempt, j.user_id, j.name, j.source_type, j.queue_name, j.priority, j.unique_key,
     j.labels, j.failures, j.lost_leases, j.exit_code, j.last_error, j.created_at,
     j.cancel_requested_at
 
 -- name: first_result  what was asked for, best priority first, then oldest; how many were chosen
 -- A retry that is due is not, but counts: who is woken again and again would never look for it.
+-- Without any there is a row all the same, which says so: who comes too late need not look.
 SELECT
-    s.stream_id, s.version, e.position, e.schema_version,
-    (e.data - 'args')::text AS data, (e.data -> 'args')::text AS args,
-    now() AS recorded_at,
-    (SELECT count(*) FROM chosen)
+    f.stream_id, f.version, NULL AS tried, f.position, f.schema_version,
+    (f.data - 'args')::text AS data, (f.data -> 'args')::text AS args,
+    t.recorded_at, t.chosen
+FROM (
+    SELECT now() AS recorded_at, (SELECT count(*) FROM chosen)
         + (SELECT EXISTS (SELECT FROM jobs_ready WHERE available_at <= now()))::int AS chosen
-FROM standing AS s
-CROSS JOIN LATERAL (
-    SELECT * FROM events WHERE stream_id = s.stream_id AND version = 1 LIMIT 1
-) AS e
-ORDER BY s.priority DESC, s.stream_id
+) AS t
+LEFT JOIN (
+    SELECT s.stream_id, s.version, s.priority, e.position, e.schema_version, e.data
+    FROM standing AS s
+    CROSS JOIN LATERAL (
+        SELECT * FROM events WHERE stream_id = s.stream_id AND version = 1 LIMIT 1
+    ) AS e
+) AS f ON true
+ORDER BY f.priority DESC, f.stream_id
 
 -- name: start_standing  note the start of the jobs that are claimed at the version expected
 UPDATE jobs_held AS j SET

@@ -105,29 +105,31 @@ class FirstClaimed(NamedTuple):
     """As they stood, at the versions that they have now; best priority first, then oldest."""
     chosen: int
     """How many came first, claimed or not; one more when a retry is due."""
-    recorded_at: datetime | None
+    recorded_at: datetime
 
 
-def first_claimed(rows: Sequence[asyncpg.Record]) -> FirstClaimed:
-    """Return what the rows of `job_rows.FIRST` hold."""
+def first_claimed(rows: Sequence[asyncpg.Record]) -> FirstClaimed | None:
+    """Return what the rows of `job_rows.FIRST` hold; None: the log refused it."""
     if not rows:
-        return FirstClaimed([], 0, None)
-    found = [_queued(job_id, version, None, *first) for job_id, version, *first, _, _ in rows]
-    *_, recorded_at, chosen = rows[0]
-    return FirstClaimed(found, chosen, recorded_at)
+        return None
+    job_id, *_, recorded_at, chosen = rows[0]
+    return FirstClaimed([] if job_id is None else _suggested(rows), chosen, recorded_at)
 
 
 def _suggested(rows: Sequence[asyncpg.Record]) -> list[Suggested]:
-    """Return what rows of `claimable` hold; of those that ask for the same, one is looked up."""
+    """Return what rows begin with, as those of `claimable` do; what follows is the caller's.
+
+    Of those that ask for the same, one is looked up.
+    """
     suggested: list[Suggested] = []
     known, known_schema, known_data = None, 0, ""
     for row in rows:
-        job_id, version, tried, _, schema_version, data, args = row
+        job_id, version, tried, _, schema_version, data, args = found = row[:_COLUMNS]
         if data != known_data or schema_version != known_schema:
             known = _known_states.get((schema_version, data))
             known_schema, known_data = schema_version, data
         if known is None or tried is not None:
-            suggested.append(_queued(*row))
+            suggested.append(_queued(*found))
             known_data = ""  # it may be known now
         else:
             suggested.append(new(Suggested, (job_id, version, known, args)))
@@ -143,7 +145,7 @@ def _queued(  # noqa: PLR0913, PLR0917  the columns of a row, by position: by na
     data: str,
     args: str | None,
 ) -> Suggested:
-    """Return the job that a row of `claimable` holds."""
+    """Return the job that such a row holds."""
     state = _known_states.get((schema_version, data))
     if state is None:
         first = Encoded(position, JobSubmitted.wire_type, schema_version, data)
@@ -172,6 +174,7 @@ def _first_state(first: Encoded, args: str | None) -> tuple[JobState, str | None
     return state, args
 
 
+_COLUMNS: Final = 7
 _known_states: Final[dict[tuple[int, str], JobState]] = {}
 _KEPT: Final = 500
 _KEPT_CHARACTERS: Final = 2000

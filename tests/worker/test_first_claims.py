@@ -1,7 +1,6 @@
 """A worker that was just woken claims what comes first in one statement, and nothing it may not."""
 
 import asyncio
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -56,12 +55,45 @@ async def test_the_best_comes_first_and_is_claimed_by_one_statement(
     assert verified.differences == ()
 
 
-async def test_no_more_than_a_few_at_a_time(database: Database, desk: Desk, tmp_path: Path) -> None:
+@pytest.mark.parametrize("queues", [("default",), ("default", "another")])
+async def test_no_more_than_a_few_commands_at_a_time(
+    database: Database, desk: Desk, tmp_path: Path, queues: tuple[str, ...]
+) -> None:
     """And it is told that there may be more."""
     ids = [await desk.submit() for _ in range(MOST + 2)]
-    async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
+    settings = settings_for(tmp_path, queues=queues)
+    async with open_coordinator(settings, database, SEALER) as worker:
         assert await claimed(worker, 100) == (ids[:MOST], True)
         assert await claimed(worker, 100) == (ids[MOST:], False)
+
+
+async def test_it_goes_on_from_where_it_was_and_misses_nothing(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """By priority, then by age; what came in ahead meanwhile is found when the end is reached."""
+    low = [await desk.call("test.nothing", priority=1) for _ in range(3)]
+    high = [await desk.call("test.nothing", priority=2) for _ in range(4)]
+    settings = settings_for(tmp_path, handlers=("some.module",))
+    async with open_coordinator(settings, database, SEALER) as worker:
+        assert await claimed(worker, 2) == (high[:2], True)
+        urgent = await desk.call("test.nothing", priority=9)
+        assert await claimed(worker, 3) == ([*high[2:], low[0]], True)
+        assert await claimed(worker, 4) == (low[1:], True)
+        assert await claimed(worker, 4) == ([urgent], False)
+
+
+async def test_who_meets_commands_looks_before_it_claims(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """So that these are started by the statement that claims them."""
+    handlers = [await desk.call("test.nothing") for _ in range(2)]
+    commands = [await desk.submit() for _ in range(2)]
+    settings = settings_for(tmp_path, handlers=("some.module",))
+    async with open_coordinator(settings, database, SEALER) as worker:
+        found = [(await worker.claim(1)).attempts for _ in range(3)]
+        assert [one.key.job_id for (one,) in found] == [*handlers, commands[0]]
+        (last,) = (await worker.claim(1)).attempts
+        assert (last.key.job_id, last.is_started) == (commands[1], True)
 
 
 async def test_what_has_run_before_is_left_to_who_looks(
@@ -146,14 +178,17 @@ async def test_woken_workers_claim_each_job_once(
     assert sorted(seen) == sorted(ids)
 
 
-async def test_the_ends_of_handlers_claimed_so_go_together(database: Database, desk: Desk) -> None:
+async def test_the_ends_of_handlers_claimed_so_go_together(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
     """What was claimed first stands by what it was asked for; a command has to run before."""
     handler, command = await desk.call("test.nothing"), await desk.submit("true")
     lane, context = Lane(database), Context(actor_type="worker", actor_id=new_id())
     holdings = Holdings(desk.write, context, lambda _: None)
-    claims = FirstClaims(lane, context, ("default",), json.dumps({}))
+    claims = FirstClaims(lane, context, settings_for(tmp_path))
     claim = await claims.claim(2, ClaimJob(new_id(), 15, datetime.now(UTC)))
     await lane.close()
+    assert claim is not None
     keys = [one.key for one in holdings.take(claim)]
     assert [key.job_id for key in keys] == [handler, command]
     end = FinishAttempt(1, Completed(None, None), datetime.now(UTC), 0.0)
@@ -161,16 +196,16 @@ async def test_the_ends_of_handlers_claimed_so_go_together(database: Database, d
     assert await desk.names(handler) == ["submitted", "claimed", "completed"]
 
 
-async def test_the_log_has_the_last_word(database: Database, desk: Desk) -> None:
+async def test_the_log_has_the_last_word(database: Database, desk: Desk, tmp_path: Path) -> None:
     """A row that is behind the log gets nobody anything, and nothing is written."""
     job_id = await desk.submit()
     await desk.cancel(job_id)
     row = "UPDATE jobs SET status = 'queued', version = 1 WHERE job_id = $1"
     await desk.pool.execute(row, job_id)
     lane, context = Lane(database), Context(actor_type="worker", actor_id=new_id())
-    claims = FirstClaims(lane, context, ("default",), json.dumps({}))
+    claims = FirstClaims(lane, context, settings_for(tmp_path))
     claim = await claims.claim(1, ClaimJob(new_id(), 15, datetime.now(UTC)))
     await lane.close()
-    assert (claim.found, claim.has_more) == ([], False)
+    assert claim is None
     assert await desk.names(job_id) == ["submitted", "cancelled"]
     assert await desk.pool.fetchval("SELECT count(*) FROM jobs_ready") == 1
