@@ -64,7 +64,7 @@ from reactorcide.worker.coordinator import (
 )
 from reactorcide.worker.direct_beater import open_beater
 from reactorcide.worker.direct_errors import our_errors
-from reactorcide.worker.ending_writer import EndingWriter
+from reactorcide.worker.ending_writer import EndingWriter, ring_within
 from reactorcide.worker.endings import Endings
 from reactorcide.worker.first_claims import FirstClaims
 from reactorcide.worker.holdings import Holdings
@@ -151,8 +151,7 @@ class DirectCoordinator:
         latest = max(times, default=_LONG_AGO)
         command = ClaimJob(self.worker_id, self._settings.lease_seconds, max(self._now(), latest))
         taken, met_others = await self._holdings.claim(found, command)
-        # What has been claimed is to run first, and most of it is soon rung for again.
-        self._doors.doorbell.ring("events", _SOON_SECONDS)
+        self._ring_claimed(len(taken))
         if met_others:
             self._suggestions.scan.meet(self._now().timestamp())
         return Claim(tuple(taken), has_more=has_more or met_others)
@@ -166,8 +165,12 @@ class DirectCoordinator:
         self._is_left = claim.has_left
         if claim.found:
             self._suggestions.served(claim.found)
-            self._doors.doorbell.ring("events", _SOON_SECONDS)
+            self._ring_claimed(len(claim.found))
         return Claim(tuple(self._holdings.take(claim)), has_more=claim.has_more)
+
+    def _ring_claimed(self, count: int) -> None:
+        """Ring soon: what has been claimed is to run first, and most of it is rung for again."""
+        self._doors.doorbell.ring("events", max(_SOON_SECONDS, ring_within(count)))
 
     async def open_secrets(self, claimed: ClaimedAttempt) -> Secrets:
         """Open the sealed values with this worker's key."""

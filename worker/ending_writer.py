@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import starmap
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from reactorcide.eventstore.domain.errors import CommandRejected
@@ -27,6 +27,15 @@ class _Ending(NamedTuple):
 
     attempt: int
     exit_code: int | None
+
+
+_MANY: Final = 16
+_MANY_SECONDS: Final = 0.03
+
+
+def ring_within(count: int) -> float:
+    """Return how soon to ring for who follows so many jobs: of many at a time some more at once."""
+    return _MANY_SECONDS if count >= _MANY else 0.0
 
 
 class EndingWriter:
@@ -57,8 +66,7 @@ class EndingWriter:
             left = [report for report in reports if report.key.job_id not in settled]
         refused = await self._finish_each(left) if left else {}
         self._holdings.forget([job_id for (job_id, _), _ in reports])
-        self._doorbell.ring("events")
-        self._ring_ended([change.state for _, change in units])
+        self._ring_ended([change.state for _, change in units], ring_within(len(reports)))
         return refused
 
     async def _complete(self, ending: _Ending, job_ids: Sequence[UUID]) -> frozenset[UUID]:
@@ -96,8 +104,9 @@ class EndingWriter:
         jitter = random.uniform(-1, 1)  # noqa: S311  spreads retries, hides nothing
         return FinishAttempt(report.key.attempt, report.outcome, self._now(), jitter)
 
-    def _ring_ended(self, states: Sequence[JobState]) -> None:
-        self._doorbell.ring("logs")
+    def _ring_ended(self, states: Sequence[JobState], within_seconds: float = 0.0) -> None:
+        self._doorbell.ring("events", within_seconds)
+        self._doorbell.ring("logs", within_seconds)
         if any(state.status is Status.QUEUED for state in states):
             self._doorbell.ring("jobs")
 
