@@ -61,23 +61,31 @@ async def work_until_stopped(settings: Settings, database_uri: str, asked: Asked
     sealer = Sealer(secret_key_of(settings))
     await check_schema(database_uri)
     runner = await _runner(asked)
-    stop = asyncio.Event()
     tune_gc()
-    async with open_coordinator(chosen, Database(database_uri), sealer) as coordinator:
-        worker = Worker(chosen, coordinator, runner, load(chosen.handlers))
+    try:
+        if not chosen.handlers:
+            runner.prepare()  # that takes as long as to connect
+        async with open_coordinator(chosen, Database(database_uri), sealer) as coordinator:
+            await _work(Worker(chosen, coordinator, runner, load(chosen.handlers)))
+    except CoordinatorUnavailable as error:
+        raise DatabaseUnavailable(error.detail) from error
+    finally:
+        await runner.close()
 
-        def take_signal() -> None:
-            if stop.is_set():
-                worker.release()
-            stop.set()
 
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, take_signal)
-        try:
-            await worker.run(stop)
-        except CoordinatorUnavailable as error:
-            raise DatabaseUnavailable(error.detail) from error
+async def _work(worker: Worker) -> None:
+    """Let a worker work until signals say otherwise."""
+    stop = asyncio.Event()
+
+    def take_signal() -> None:
+        if stop.is_set():
+            worker.release()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, take_signal)
+    await worker.run(stop)
 
 
 async def _runner(asked: Asked) -> Runner:

@@ -138,6 +138,15 @@ class DirectCoordinator:
 
     async def claim(self, slots: int, *, is_woken: bool = False) -> Claim:
         """Let the table suggest jobs, and take those that nobody else took first."""
+        has_found = False
+        try:
+            claim = await self._claim(slots, is_woken=is_woken)
+            has_found = bool(claim.attempts)
+        finally:
+            self._endings.expect(more=has_found)
+        return claim
+
+    async def _claim(self, slots: int, *, is_woken: bool) -> Claim:
         is_usual = self._first_claims.is_usual
         may_be_first = not self._is_left and self._suggestions.is_plain
         if (is_woken or is_usual) and may_be_first and (claim := await self._claim_first(slots)):
@@ -230,7 +239,8 @@ class DirectCoordinator:
         self._doors.doorbell.ring("logs")
 
     async def close(self) -> None:
-        """Ask for nothing any more; the doors stay open."""
+        """Ask for nothing and say nothing any more; the doors stay open."""
+        await self._endings.close()
         await self._suggestions.close()
 
     async def wait_for_work(self, timeout_seconds: float) -> bool:

@@ -1,7 +1,9 @@
-"""Says how attempts of commands ended: what has ended while the last report was on its way.
+"""Says how attempts of commands ended, many in one report where many end.
 
-A lone end goes at once, but for the claim of the slot that it leaves. It has no task of its own,
-decides nothing and keeps nothing: who is not heard says it again.
+A lone end goes at once, but for the claim of the slot that it leaves. Where one comes soon after
+the other, and the slots are filled again, each waits a moment for others: nobody waits for it but
+who asked for that job, and it stood in the queue for longer. It decides nothing and keeps nothing:
+who is not heard says it again.
 """
 
 import asyncio
@@ -15,29 +17,73 @@ _Waiting: TypeAlias = tuple[Report, "asyncio.Future[None]"]
 FinishAll: TypeAlias = Callable[[Sequence[Report]], Awaitable[Mapping[AttemptKey, CommandRejected]]]
 
 _MOST: Final = 200
+_APART_SECONDS: Final = 0.02
+"""From one report to the next, while there is enough to do: a report costs as much as half a
+command."""
 _TURNS: Final = 4
 """Of the loop: within so many the claim for the free slot is sent. For that a command waits, and
 for its commit; nobody waits for this."""
 
 
 class Endings:
-    """Shared by all attempts of a worker. The first of a batch reports it."""
+    """Shared by all attempts of a worker. It has a task while there is something to say."""
 
     def __init__(self, finish_all: FinishAll) -> None:
         self._finish_all = finish_all
-        self._in_flight = asyncio.Lock()
         self._waiting: list[_Waiting] = []
+        self._saying: asyncio.Task[None] | None = None
+        self._said_at = float("-inf")
+        self._is_busy = False
+        self._pause: asyncio.Future[None] | None = None
 
     async def finish(self, report: Report) -> None:
-        """Report an end, with others. Raises what `Coordinator.finish` raises, of its own alone."""
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Report an end, with others. Raises what `Coordinator.finish` raises, of its own alone.
+
+        Cancelled, it is reported none the less.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[None] = loop.create_future()
         self._waiting.append((report, answer))
-        async with self._in_flight:
-            while not answer.done():
-                for _ in range(_TURNS):
-                    await asyncio.sleep(0)
-                await self._report()
+        if self._saying is None:
+            self._saying = loop.create_task(self._say_all(), name="endings")
         await answer
+
+    def expect(self, *, more: bool) -> None:
+        """Say whether the last claim found something to do: if not, nobody waits for others."""
+        self._is_busy = more
+        if not more and self._pause is not None:
+            _settle(self._pause)
+
+    async def close(self) -> None:
+        """Report nothing more."""
+        if self._saying is not None:
+            self._saying.cancel()
+            await asyncio.gather(self._saying, return_exceptions=True)
+
+    async def _say_all(self) -> None:
+        """Report until nobody waits."""
+        try:
+            while self._waiting:
+                await self._gather()
+                await self._report()
+        finally:
+            self._saying = None
+
+    async def _gather(self) -> None:
+        """Let others come, for as long as it is worth it."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        next_at = self._said_at + _APART_SECONDS
+        if self._is_busy and next_at > loop.time():
+            self._pause = loop.create_future()
+            timer = loop.call_at(next_at, _settle, self._pause)
+            try:
+                await self._pause
+            finally:
+                timer.cancel()
+                self._pause = None
+        self._said_at = loop.time()
 
     async def _report(self) -> None:
         """Report what waits by now, the oldest first; answer all of it."""
@@ -63,8 +109,14 @@ class Endings:
             for report, answer in batch:
                 if report.key in refused:
                     _fail([(report, answer)], refused[report.key])
-                elif not answer.done():  # else who asked was cancelled
-                    answer.set_result(None)
+                else:
+                    _settle(answer)
+
+
+def _settle(future: "asyncio.Future[None]") -> None:
+    """Answer who waits, unless it was cancelled."""
+    if not future.done():
+        future.set_result(None)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:

@@ -94,18 +94,51 @@ async def test_all_hear_that_nobody_can_be_reached() -> None:
 
 
 async def test_one_who_is_cancelled_leaves_nobody_waiting() -> None:
-    """Though it was the one that reported for others: they hear so, and say it again."""
+    """Though the report was begun for it: what has ended has ended, and the others are heard."""
     desk = Desk()
     reports = [report() for _ in range(3)]
     first, second, third = await started(desk, *reports)
+    await asyncio.sleep(0)  # they have said so
     first.cancel()
-    await on_their_way(desk, 2)
     second.cancel()
-    answers = await asyncio.gather(first, second, third, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [
-        *[asyncio.CancelledError] * 2,
-        CoordinatorUnavailable,
-    ]
     desk.opened.set()
-    await desk.endings.finish(reports[2])
-    assert desk.batches == [reports[:1], reports[1:], reports[2:]]
+    answers = await asyncio.gather(first, second, third, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [*[asyncio.CancelledError] * 2, type(None)]
+    assert desk.batches == [reports[:1], reports[1:]]
+
+
+async def test_ends_wait_for_each_other_while_there_is_more_to_do() -> None:
+    """One that comes soon after another waits, with those that come meanwhile, but not long."""
+    desk = Desk()
+    desk.opened.set()
+    desk.endings.expect(more=True)
+    reports = [report() for _ in range(4)]
+    await desk.endings.finish(reports[0])
+    tasks = [asyncio.create_task(desk.endings.finish(one)) for one in reports[1:]]
+    await asyncio.gather(*tasks)
+    assert desk.batches == [reports[:1], reports[1:]]
+
+
+async def test_nobody_waits_when_there_is_nothing_more_to_do() -> None:
+    """A claim that found nothing lets the end go that waits already."""
+    desk = Desk()
+    desk.opened.set()
+    desk.endings.expect(more=True)
+    await desk.endings.finish(report())
+    waiting = asyncio.create_task(desk.endings.finish(report()))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    desk.endings.expect(more=False)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert waiting.done()
+    assert len(desk.batches) == 2
+
+
+async def test_closed_it_leaves_nobody_waiting() -> None:
+    """Who waits for an answer is told that nobody was reached."""
+    desk = Desk()
+    (task,) = await started(desk, report())
+    await desk.endings.close()
+    (answer,) = await asyncio.gather(task, return_exceptions=True)
+    assert isinstance(answer, CoordinatorUnavailable)
