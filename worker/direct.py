@@ -64,7 +64,7 @@ from reactorcide.worker.coordinator import (
 )
 from reactorcide.worker.direct_beater import open_beater
 from reactorcide.worker.direct_errors import our_errors
-from reactorcide.worker.ending_writer import EndingWriter, ring_within
+from reactorcide.worker.ending_writer import EndingWriter
 from reactorcide.worker.endings import Endings
 from reactorcide.worker.first_claims import FirstClaims
 from reactorcide.worker.holdings import Holdings
@@ -78,6 +78,8 @@ _READ_CONNECTIONS: Final = 4
 _READ_SECONDS: Final = 10.0
 """A look without an answer is given up by then, to be tried again."""
 _SOON_SECONDS: Final = 0.003
+_BUSY_SECONDS: Final = 0.02
+"""Who has more to claim tells of its claims with the ends that come soon."""
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -160,7 +162,7 @@ class DirectCoordinator:
         latest = max(times, default=_LONG_AGO)
         command = ClaimJob(self.worker_id, self._settings.lease_seconds, max(self._now(), latest))
         taken, met_others = await self._holdings.claim(found, command)
-        self._ring_claimed(len(taken))
+        self._ring_claimed(has_more=has_more)
         if met_others:
             self._suggestions.scan.meet(self._now().timestamp())
         return Claim(tuple(taken), has_more=has_more or met_others)
@@ -174,12 +176,13 @@ class DirectCoordinator:
         self._is_left = claim.has_left
         if claim.found:
             self._suggestions.served(claim.found)
-            self._ring_claimed(len(claim.found))
+            self._ring_claimed(has_more=claim.has_more)
         return Claim(tuple(self._holdings.take(claim)), has_more=claim.has_more)
 
-    def _ring_claimed(self, count: int) -> None:
+    def _ring_claimed(self, *, has_more: bool) -> None:
         """Ring soon: what has been claimed is to run first, and most of it is rung for again."""
-        self._doors.doorbell.ring("events", max(_SOON_SECONDS, ring_within(count)))
+        within_seconds = _BUSY_SECONDS if has_more else _SOON_SECONDS
+        self._doors.doorbell.ring("events", within_seconds)
 
     async def open_secrets(self, claimed: ClaimedAttempt) -> Secrets:
         """Open the sealed values with this worker's key."""

@@ -31,11 +31,7 @@ class _Ending(NamedTuple):
 
 _MANY: Final = 16
 _MANY_SECONDS: Final = 0.03
-
-
-def ring_within(count: int) -> float:
-    """Return how soon to ring for who follows so many jobs: of many at a time some more at once."""
-    return _MANY_SECONDS if count >= _MANY else 0.0
+"""Who follows so many jobs hears of some more at once."""
 
 
 class EndingWriter:
@@ -66,7 +62,8 @@ class EndingWriter:
             left = [report for report in reports if report.key.job_id not in settled]
         refused = await self._finish_each(left) if left else {}
         self._holdings.forget([job_id for (job_id, _), _ in reports])
-        self._ring_ended([change.state for _, change in units], ring_within(len(reports)))
+        within_seconds = _MANY_SECONDS if len(reports) >= _MANY else 0.0
+        self._ring_ended([change.state for _, change in units], within_seconds)
         return refused
 
     async def _complete(self, ending: _Ending, job_ids: Sequence[UUID]) -> frozenset[UUID]:

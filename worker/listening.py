@@ -33,7 +33,6 @@ class Listener:
 
         Raises what the output raises.
         """
-        self._unwatch()
         self._is_listening = False
         if self._task is not None:
             await self._task
@@ -94,5 +93,6 @@ class Listener:
             data = self._read(stream)
             if data:
                 has_heard = True
+                self._unwatch()
                 await self._output.write(stream, data)
         return has_heard

@@ -51,8 +51,10 @@ class Pipe:
 
     def close(self) -> None:
         """Give the descriptor back; may be repeated."""
-        self.unwatch()
         if self._descriptor >= 0:
+            if self._is_watched:
+                self._watch.forget(self._descriptor)
+                self._is_watched = False
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -91,6 +93,13 @@ class Watch:
             self._loop.remove_reader(descriptor)
         elif self._calls.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
+
+    def forget(self, descriptor: int) -> None:
+        """Call no more, since it is closed now: that takes it out of the epoll as well."""
+        if self._epoll is None:
+            self._loop.remove_reader(descriptor)
+        else:
+            self._calls.pop(descriptor, None)
 
     def close(self) -> None:
         """Watch nothing any more; may be repeated."""

@@ -57,14 +57,30 @@ class _Supervisor:
         if events & selectors.EVENT_READ:
             for received in self._wire.receive():
                 self._obey(received)
-        if self._wakeup in ready:
-            os.read(self._wakeup, 4096)
-        if self._wakeup in ready or self._trees.next_at() <= boot_seconds():
-            for ended in self._trees.look():
-                self._say(ended)
-                close_all(self._outputs.pop(ended.tree))
+                self._look()  # a start takes a millisecond if there is much to do
+        self._look()
 
-    def _say(self, message: Ended | NotStarted) -> None:
+    def _look(self) -> None:
+        """Say what has ended, if a child did or something is due."""
+        if self._has_child_ended() or self._trees.next_at() <= boot_seconds():
+            self._tell(self._trees.look())
+
+    def _has_child_ended(self) -> bool:
+        try:
+            return bool(os.read(self._wakeup, 4096))
+        except BlockingIOError:
+            return False
+
+    def _tell(self, ends: Sequence[Ended]) -> None:
+        """Say what has ended, all at once, and only then let go of what it wrote to."""
+        for ended in ends:
+            self._wire.keep(ended)
+        if ends:
+            self._note(is_sent=self._wire.flush())
+        for ended in ends:
+            close_all(self._outputs.pop(ended.tree))
+
+    def _say(self, message: NotStarted) -> None:
         self._note(is_sent=self._wire.send(message))
 
     def _note(self, *, is_sent: bool) -> None:

@@ -155,6 +155,7 @@ class _Line:
         self._on_hangup = on_hangup
         self._running: dict[int, Started] = {}
         self._was_hung_up = False
+        self._is_sending = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(ours.fileno(), self._hear)
 
@@ -165,7 +166,12 @@ class _Line:
         request = Start(
             started.number, attempt, until, command.argv, cwd, dict(command.environment)
         )
-        self.send(request, outputs)
+        if self._is_sending:
+            self._wire.keep(request, outputs)
+        else:  # the first of one turn of the loop goes at once, the others together
+            self._is_sending = True
+            self._loop.call_soon(self._send_kept)
+            self.send(request, outputs)
 
     def send(self, message: Start | Halt | Hold, descriptors: Sequence[int] = ()) -> None:
         """Send, from any thread; what does not fit goes when it does."""
@@ -218,6 +224,11 @@ class _Line:
         except Hangup:
             self._forget_wire()
             self._on_hangup(self)
+
+    def _send_kept(self) -> None:
+        self._is_sending = False
+        if self._wire.fileno() >= 0 and not self._wire.flush():
+            self._flush_later()
 
     def _flush_later(self) -> None:
         if self._wire.fileno() >= 0:
