@@ -1,6 +1,6 @@
 """Memory at rest: RSS of the API and of a worker, in MB, some seconds after their start.
 
-And of a worker while 50 commands run, each of which has printed something, with its supervisor.
+And of a worker while 50 commands run, each of which has printed something, with its supervisors.
 The floor is an interpreter that has only imported what every such program needs.
 """
 
@@ -31,10 +31,10 @@ def _rss_mb(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-def _supervisor_of(worker: int) -> int:
-    """Return the one child of a worker: commands are the supervisor's."""
-    (pid,) = Path(f"/proc/{worker}/task/{worker}/children").read_text("utf-8").split()
-    return int(pid)
+def _supervisors_of(worker: int) -> list[int]:
+    """Return the children of a worker: commands are the supervisors'."""
+    pids = Path(f"/proc/{worker}/task/{worker}/children").read_text("utf-8").split()
+    return [int(pid) for pid in pids]
 
 
 async def _at_rest(uri: str) -> dict[str, float]:
@@ -66,7 +66,7 @@ async def _at_work(uri: str, env: dict[str, str]) -> dict[str, float]:
         await asyncio.sleep(_REST_SECONDS)
         found = {
             f"worker, {_COMMANDS} commands": _rss_mb(worker.pid),
-            "their supervisor": _rss_mb(_supervisor_of(worker.pid)),
+            "their supervisors": sum(map(_rss_mb, _supervisors_of(worker.pid))),
         }
     await connection.close()
     return found

@@ -60,7 +60,7 @@ async def work_until_stopped(settings: Settings, database_uri: str, asked: Asked
     chosen = _worker_settings(settings, asked)
     sealer = Sealer(secret_key_of(settings))
     await check_schema(database_uri)
-    runner = await _runner(asked)
+    runner = await _runner(asked, chosen.concurrency)
     tune_gc()
     try:
         if not chosen.handlers:
@@ -88,9 +88,10 @@ async def _work(worker: Worker) -> None:
     await worker.run(stop)
 
 
-async def _runner(asked: Asked) -> Runner:
+async def _runner(asked: Asked, concurrency: int) -> Runner:
+    plain = ProcessRunner(concurrency)
     try:
-        return await runner_of(asked.runner, ProcessRunner(), asked.walls, os.environ)
+        return await runner_of(asked.runner, plain, asked.walls, os.environ)
     except WallsUnusable as error:
         raise Stop(exits.USAGE, f"--runner={asked.runner} can't be used: {error.detail}") from error
 

@@ -27,6 +27,9 @@ from reactorcide.worker.supervisor.supervision import Started, Supervision
 _ANSWER_SECONDS: Final = 10.0
 """A supervisor that takes so much longer than it may hangs, or was stopped."""
 
+_MANY: Final = 4
+"""With so many slots one supervisor starts them too slowly: it would wait for processors' turns."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -35,8 +38,9 @@ class ProcessRunner:
 
     name = "process"
 
-    def __init__(self) -> None:
-        self._supervision = Supervision()
+    def __init__(self, concurrency: int = 1) -> None:
+        """`concurrency`: so many commands may run at a time."""
+        self._supervision = Supervision(1 if concurrency < _MANY else 2)
 
     @property
     def plain(self) -> Runner:
@@ -44,7 +48,7 @@ class ProcessRunner:
         return self
 
     def prepare(self) -> None:
-        """Start the supervisor; a command says so if there is none to be had."""
+        """Start the supervisors; a command says so if there is none to be had."""
         with contextlib.suppress(OSError):
             self._supervision.prepare()
 
@@ -57,7 +61,7 @@ class ProcessRunner:
             detail = f"the command could not be started: {error.strerror}"
             raise CommandNotStarted(detail) from error
         pipes = (started.stdout, started.stderr)
-        running = _Running(self._supervision, started, Listener(pipes, output, news.set), news)
+        running = _Running(started, Listener(pipes, output, news.set), news)
         try:
             was_halted = await running.until_ended(halt)
             await running.listener.finish()
@@ -73,18 +77,15 @@ class ProcessRunner:
         self._supervision.hold(until, held, lost)
 
     async def close(self) -> None:
-        """End the supervisor."""
+        """End the supervisors."""
         await self._supervision.close()
 
 
 class _Running:
     """A command that runs, and `news` of it: it ended, a stop is asked for, its output refuses."""
 
-    def __init__(
-        self, supervision: Supervision, started: Started, listener: Listener, news: asyncio.Event
-    ) -> None:
+    def __init__(self, started: Started, listener: Listener, news: asyncio.Event) -> None:
         self.listener = listener
-        self._supervision = supervision
         self._started = started
         self._news = news
 
@@ -120,13 +121,13 @@ class _Running:
             grace_seconds = 0.0 if halt is None else max(halt.grace_seconds, 0.0)
             if loop.time() + grace_seconds < kill_at:
                 kill_at = loop.time() + grace_seconds
-                self._supervision.halt(self._started, grace_seconds)
+                self._started.halt(grace_seconds)
             try:
                 async with asyncio.timeout_at(kill_at + _ANSWER_SECONDS):
                     await self._hears()
             except TimeoutError:
                 _log.error("supervisor_hangs")
-                self._supervision.give_up()
+                self._started.give_up()
                 kill_at = float("inf")
 
     async def _hears(self) -> None:

@@ -270,6 +270,35 @@ async def test_closing_leaves_nothing(tmp_path: Path) -> None:
         await running
 
 
+async def test_many_commands_are_divided_between_two(tmp_path: Path) -> None:
+    """When one dies, its commands are lost and killed; those of the other go on and are heard."""
+    runner, halt = ProcessRunner(8), Halt()
+    runner.prepare()
+    supervisors = sorted(SUPERVISORS)
+    try:
+        assert len(supervisors) == 2
+        heard = [Heard() for _ in range(8)]
+        running = [
+            asyncio.create_task(runner.run(command("echo up; exec sleep 300", tmp_path), one, halt))
+            for one in heard
+        ]
+        for one in heard:
+            await one.line()
+        divided = [children_of(supervisor).split() for supervisor in supervisors]
+        assert [len(pids) for pids in divided] == [4, 4]
+        os.kill(supervisors[0], signal.SIGKILL)
+        await eventually(lambda: sum(task.done() for task in running) == 4)
+        assert not any(lives(int(pid)) for pid in divided[0])
+        assert all(lives(int(pid)) for pid in divided[1])
+        halt.ask(HaltReason.CANCEL, 0)
+        ends = await asyncio.gather(*running, return_exceptions=True)
+        assert sum(isinstance(end, CommandLost) for end in ends) == 4
+        assert sum(isinstance(end, Exit) and end.was_halted for end in ends) == 4
+    finally:
+        await runner.close()
+    assert not SUPERVISORS
+
+
 def test_the_supervisor_is_small() -> None:
     """It imports next to nothing, and none of what the worker needs."""
     heavy = {"asyncio", "asyncpg", "logging", "pydantic", "structlog", "subprocess", "pathlib"}

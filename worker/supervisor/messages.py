@@ -64,7 +64,7 @@ _BY_NAME: Final[Mapping[str, type[Message]]] = {
 
 
 def encode(message: Message) -> list[object]:
-    """Return a message as what JSON can say."""
+    """Return a message as plain values."""
     return [type(message).__name__, *message]
 
 

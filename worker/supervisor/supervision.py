@@ -1,7 +1,7 @@
-"""The worker's side of its supervisor: starts it, asks of it, and cleans up after it if it dies.
+"""The worker's side of its supervisors: starts them, asks of them, cleans up after one that dies.
 
-The supervisor is started with the first command, or before if so asked, and again with the next one
-when it has died.
+The first is started with the first command, or before if so asked, and again with the next one
+when it has died; another one where there is more to start than one can.
 """
 
 import asyncio
@@ -29,6 +29,8 @@ _HANDED_ON: Final = ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG")
 
 _END_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 0.02
+_MANY: Final = 4
+"""Commands that make a supervisor busy: it waits for each until that has become its program."""
 
 SUPERVISORS: Final[set[int]] = set()
 """The pids of supervisors that live. As wide as what it describes: this process's children."""
@@ -39,10 +41,12 @@ _log = structlog.get_logger(__name__)
 class Started:
     """A command that was asked for, and what has become of it."""
 
-    def __init__(self, number: int, stdout: Pipe, stderr: Pipe, tell: Callable[[], None]) -> None:
+    def __init__(
+        self, line: "_Line", number: int, pipes: tuple[Pipe, Pipe], tell: Callable[[], None]
+    ) -> None:
+        self.line = line
         self.number = number
-        self.stdout = stdout
-        self.stderr = stderr
+        self.stdout, self.stderr = pipes
         self.end: Ended | NotStarted | None = None
         """None while it may run."""
         self.is_abandoned = False
@@ -53,6 +57,14 @@ class Started:
     def has_ended(self) -> bool:
         """Whether nothing of it is left."""
         return self.end is not None or self.is_abandoned
+
+    def halt(self, grace_seconds: float) -> None:
+        """TERM to all of it now, KILL after the grace; see Halt."""
+        self.line.send(Halt(self.number, grace_seconds))
+
+    def give_up(self) -> None:
+        """Kill a supervisor that does not answer; its commands are killed here then."""
+        self.line.kill()
 
     def close(self) -> None:
         """Give back the pipes."""
@@ -66,66 +78,64 @@ class Started:
 
 
 class Supervision:
-    """One worker's supervisor. Use it as an async context manager, or let the loop's end end it."""
+    """One worker's supervisors, `most` at most. `close` ends them, and so does the loop's end."""
 
-    def __init__(self) -> None:
-        self._line: _Line | None = None
+    def __init__(self, most: int = 1) -> None:
+        self._most = most
+        self._lines: list[_Line] = []
         self._watch: Watch | None = None
         self._numbers = itertools.count(1)
         self._endings: set[asyncio.Task[None]] = set()
 
     def prepare(self) -> None:
-        """Have a supervisor. Raises OSError when none can be had."""
-        self._opened()
+        """Have all of them. Raises OSError when one is not to be had."""
+        while len(self._lines) < self._most:
+            self._open()
 
     def start(self, command: Command, until: float, tell: Callable[[], None]) -> Started:
         """Ask for a command that must be dead at `until`; `tell` is called in the loop at its end.
 
         Raises OSError when there are no descriptors left, or no supervisor to be had.
         """
-        line = self._opened()
+        line = self._least_busy()
         if self._watch is None:
             self._watch = Watch()
         ours, theirs = open_pipes(self._watch)
-        started = Started(next(self._numbers), *ours, tell)
+        started = Started(line, next(self._numbers), ours, tell)
         line.start(started, command, until, theirs)
         return started
 
-    def halt(self, started: Started, grace_seconds: float) -> None:
-        """TERM to all of it now, KILL after the grace; see Halt."""
-        if self._line is not None:
-            self._line.send(Halt(started.number, grace_seconds))
-
     def hold(self, until: float, held: Sequence[str], lost: Sequence[str]) -> None:
         """Let attempts go on until then, and kill those that are lost. From any thread."""
-        line = self._line
-        if line is not None and (held or lost):
-            line.send(Hold(until, held, lost))
-
-    def give_up(self) -> None:
-        """Kill a supervisor that does not answer; its commands are killed here then."""
-        if self._line is not None:
-            self._line.kill()
+        if held or lost:
+            for line in tuple(self._lines):
+                line.send(Hold(until, held, lost))
 
     async def close(self) -> None:
-        """End the supervisor and with it whatever still runs; may be repeated."""
-        if self._line is not None:
-            self._line.hang_up()
-            self._end(self._line)
+        """End the supervisors and with them whatever still runs; may be repeated."""
+        for line in tuple(self._lines):
+            line.hang_up()
+            self._end(line)
         if self._endings:
             await asyncio.wait(self._endings)
         if self._watch is not None:
             self._watch.close()
             self._watch = None
 
-    def _opened(self) -> "_Line":
-        if self._line is None:
-            kinship.adopt_orphans()
-            self._line = _Line(self._end)
-        return self._line
+    def _least_busy(self) -> "_Line":
+        line = min(self._lines, key=_Line.count, default=None)
+        if line is None or (line.count() >= _MANY and len(self._lines) < self._most):
+            return self._open()
+        return line
+
+    def _open(self) -> "_Line":
+        kinship.adopt_orphans()
+        line = _Line(self._end)
+        self._lines.append(line)
+        return line
 
     def _end(self, line: "_Line") -> None:
-        self._line = None
+        self._lines.remove(line)
         task = asyncio.get_running_loop().create_task(line.bury(), name="supervisor-end")
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
@@ -158,6 +168,10 @@ class _Line:
         self._is_sending = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(ours.fileno(), self._hear)
+
+    def count(self) -> int:
+        """Return how many run."""
+        return len(self._running)
 
     def start(self, started: Started, command: Command, until: float, outputs: list[int]) -> None:
         """Ask for a command, and hand over the descriptors that it writes to."""
