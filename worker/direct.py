@@ -140,12 +140,11 @@ class DirectCoordinator:
 
     async def claim(self, slots: int, *, is_woken: bool = False) -> Claim:
         """Let the table suggest jobs, and take those that nobody else took first."""
-        has_found = False
+        claim = Claim((), has_more=False)
         try:
             claim = await self._claim(slots, is_woken=is_woken)
-            has_found = bool(claim.attempts)
         finally:
-            self._endings.expect(more=has_found)
+            self._endings.expect(more=claim.has_more)
         return claim
 
     async def _claim(self, slots: int, *, is_woken: bool) -> Claim:

@@ -49,16 +49,18 @@ class Endings:
         await answer
 
     def expect(self, *, more: bool) -> None:
-        """Say whether the last claim found something to do: if not, nobody waits for others."""
+        """Say whether there is more to claim, as the last claim has it: if not, nobody waits."""
         self._is_busy = more
         if not more and self._pause is not None:
             _settle(self._pause)
 
     async def close(self) -> None:
-        """Report nothing more."""
+        """Report nothing more; who waits is told so."""
         if self._saying is not None:
             self._saying.cancel()
             await asyncio.gather(self._saying, return_exceptions=True)
+        _fail(self._waiting, CoordinatorUnavailable("closed"))
+        self._waiting.clear()
 
     async def _say_all(self) -> None:
         """Report until nobody waits."""
