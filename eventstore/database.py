@@ -11,11 +11,13 @@ It knows no table and runs no query of anybody's.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
+
+from reactorcide.eventstore.hearing import HearingConnection
 
 Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -154,18 +156,32 @@ def _text(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-@contextmanager
-def database_errors() -> Iterator[None]:
-    """Raise our errors for the driver's and the network's, inside of this block."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:
+class _Ours:
+    """See database_errors."""
+
+    def __enter__(self) -> None:
+        """Watch for errors."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Raise ours instead."""
+        if error is None or isinstance(error, asyncio.CancelledError):
+            return
         ours = our_error(error)
-        if ours is None or ours is error:
-            raise
-        raise ours from error
+        if ours is not None and ours is not error:
+            raise ours from error
+
+
+_ours: Final = _Ours()
+
+
+def database_errors() -> _Ours:
+    """Raise our errors for the driver's and the network's, inside of this `with` block."""
+    return _ours
 
 
 class Database:
@@ -189,12 +205,26 @@ class Database:
         its time. The connection is good for nothing then.
         """
         acting_as = await self._acting_as() if role else {}
+        return await self._open(asyncpg.Connection, answer_seconds, acting_as | server_settings)
+
+    async def connect_to_hear(self, **server_settings: str) -> "asyncpg.Connection[asyncpg.Record]":
+        """Open a connection whose listeners are called at once. Raises DatabaseUnavailable."""
+        settings = await self._acting_as() | server_settings
+        return await self._open(HearingConnection, None, settings)
+
+    async def _open(
+        self,
+        kind: "type[asyncpg.Connection[asyncpg.Record]]",
+        answer_seconds: float | None,
+        server_settings: dict[str, str],
+    ) -> "asyncpg.Connection[asyncpg.Record]":
         with database_errors():
             return await asyncpg.connect(
                 self.uri,
                 timeout=_CONNECT_SECONDS,
                 command_timeout=answer_seconds,
-                server_settings={"application_name": "reactorcide", **acting_as, **server_settings},
+                connection_class=kind,
+                server_settings={"application_name": "reactorcide", **server_settings},
             )
 
     async def connect_writer(self) -> "asyncpg.Connection[asyncpg.Record]":

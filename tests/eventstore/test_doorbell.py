@@ -108,6 +108,29 @@ async def test_rings_are_sent_together(
     assert heard <= 3
 
 
+async def test_a_ring_just_before_the_end_is_sent(database: Database, doorbell: Doorbell) -> None:
+    """And so is one that had been rung before."""
+    for rings in (1, 2):
+        with doorbell.listen("jobs") as jobs:
+            async with Doorbell(database, ()) as leaving:
+                await asyncio.sleep(0)
+                for _ in range(rings):
+                    leaving.ring("jobs")
+            assert await jobs.wait(LONG)
+
+
+async def test_a_ring_on_a_connection_that_broke_is_sent_on_the_next(
+    doorbell: Doorbell, elsewhere: Doorbell, connection: Connection
+) -> None:
+    """What could not be sent is not forgotten."""
+    with doorbell.listen("logs") as logs:
+        for (pid,) in (await connection.fetch(LISTENING))[1:]:
+            await connection.execute("SELECT pg_terminate_backend($1)", pid)
+        elsewhere.ring("logs")
+        assert await logs.wait(LONG)
+        assert elsewhere.losses <= 1
+
+
 async def test_a_ring_that_has_time_goes_with_the_next(
     doorbell: Doorbell, elsewhere: Doorbell
 ) -> None:
