@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from reactorcide.eventstore import store
 from reactorcide.eventstore.database import Connection, Database, StatementRefused
-from reactorcide.eventstore.inline_rows import FreshRows, GuardedRows, Rows
+from reactorcide.eventstore.inline_rows import FreshRows, GuardedRows, Rows, RowsToNew
 from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.record import (
     Append,
@@ -35,6 +35,11 @@ class AppendLane:
     def __init__(self, database: Database) -> None:
         self._lane = Lane(database)
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it is connected, as far as is known."""
+        return self._lane.is_up
+
     async def connect(self) -> None:
         """Connect unless connected. Raises DatabaseUnavailable."""
         await self._lane.connect()
@@ -50,6 +55,16 @@ class AppendLane:
     async def append_to_new(self, append: AppendToNew, rows: FreshRows) -> datetime:
         """Begin many streams, all or none; see `store.append_to_new`."""
         return await self._write(lambda to: store.append_to_new(to, append, rows))
+
+    async def append_to_new_one(self, append: AppendToNew, rows: RowsToNew) -> datetime:
+        """Begin one stream; see `store.append_to_new_one`."""
+        for _ in range(_REPETITIONS - 1):
+            try:
+                return await store.append_to_new_one(self._lane.fetch_kept, append, rows)
+            except StatementRefused as error:
+                if not error.is_transient:
+                    raise
+        return await store.append_to_new_one(self._lane.fetch_kept, append, rows)
 
     async def _write(self, write: Callable[[Connection], Awaitable[T]]) -> T:
         for _ in range(_REPETITIONS - 1):

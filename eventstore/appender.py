@@ -10,14 +10,13 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Self, TypeVar
 from uuid import UUID
 
 from reactorcide.eventstore.append_lane import AppendLane
 from reactorcide.eventstore.calls import (
     Call,
     RowsOf,
-    RowsToNew,
     ToManyCall,
     ToNewCall,
     Unit,
@@ -30,7 +29,7 @@ from reactorcide.eventstore.database import (
     StatementRefused,
 )
 from reactorcide.eventstore.handle import Change
-from reactorcide.eventstore.inline_rows import GuardedRows
+from reactorcide.eventstore.inline_rows import GuardedRows, RowsToNew
 from reactorcide.eventstore.record import AppendedToMany, AppendResult, AppendToMany, AppendToNew
 
 __all__ = ["Appender", "Unit"]
@@ -41,6 +40,13 @@ S = TypeVar("S")
 _BATCH_UNITS: Final = 1000
 _SHARED_UNITS: Final = 200
 """A statement of so many gains nothing by more, while another connection has nothing to do."""
+
+
+class Idle(NamedTuple):
+    """A lane that has nothing to do, and what its task waits for."""
+
+    lane: AppendLane
+    wait: asyncio.Future[None]
 
 
 def _no_kind(_change: object) -> None:
@@ -70,8 +76,10 @@ class Appender(Generic[S]):
         self._lanes = [AppendLane(database) for _ in range(connections)]
         self._calls: deque[Call[Any]] = deque()
         self._to_many: deque[Call[Any]] = deque()
-        self._idle: deque[asyncio.Future[None]] = deque()
+        self._idle: deque[Idle] = deque()
         self._tasks: list[asyncio.Task[None]] = []
+        self._is_alone = False
+        """Whether the last statement was one call's: the next one comes alone as well."""
         self._is_open = False
 
     async def __aenter__(self) -> Self:
@@ -98,7 +106,7 @@ class Appender(Generic[S]):
         """Write what is queued, then disconnect."""
         self._is_open = False
         while self._idle:
-            _settle(self._idle.popleft())
+            _settle(self._idle.popleft().wait)
         try:
             await asyncio.gather(*self._tasks)
         finally:
@@ -140,6 +148,9 @@ class Appender(Generic[S]):
         if not self._is_open:
             detail = "the appender is closed"
             raise DatabaseUnavailable(detail)
+        if self._is_alone and len(self._idle) == len(self._lanes) and self._idle[-1].lane.is_up:
+            # Where others come as well they come in this turn, and are to be written together.
+            return await self._write_at_once(self._idle.pop(), call)
         queue.append(call)
         self._wake_one()
         return await call.answer
@@ -147,7 +158,19 @@ class Appender(Generic[S]):
     def _wake_one(self) -> None:
         """Wake the lane that was busy last: its statements are prepared, its caches warm."""
         if (self._calls or self._to_many) and self._idle:
-            _settle(self._idle.pop())
+            _settle(self._idle.pop().wait)
+
+    async def _write_at_once(self, idle: Idle, call: Call[R]) -> R:
+        """Write a call by a lane that has nothing to do. In the turn of its caller."""
+        try:
+            (answer,) = await call.write(idle.lane, (call,))
+            return answer
+        finally:
+            if self._is_open:
+                self._idle.append(idle)
+                self._wake_one()
+            else:
+                _settle(idle.wait)
 
     async def _serve(self, lane: AppendLane) -> None:
         """Write batch after batch, until the appender is left and the queue is empty."""
@@ -161,9 +184,9 @@ class Appender(Generic[S]):
                 self._wake_one()
                 await self._write(lane, batch)
             elif self._is_open:
-                idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                idle = Idle(lane, asyncio.get_running_loop().create_future())
                 self._idle.append(idle)
-                await idle
+                await idle.wait
             else:
                 return
 
@@ -202,6 +225,7 @@ class Appender(Generic[S]):
 
     async def _write(self, lane: AppendLane, batch: Sequence[Call[Any]]) -> None:
         """Write a batch and answer its calls; one that PostgreSQL refuses is taken apart."""
+        self._is_alone = len(batch) == 1
         try:
             answers = await batch[0].write(lane, batch)
         except StatementRefused as error:

@@ -13,14 +13,13 @@ from uuid import UUID
 
 from reactorcide.eventstore.append_lane import AppendLane
 from reactorcide.eventstore.handle import Change
-from reactorcide.eventstore.inline_rows import FreshRows, GuardedRows, Rows
+from reactorcide.eventstore.inline_rows import GuardedRows, Rows, RowsToNew
 from reactorcide.eventstore.record import (
     Append,
     AppendedToMany,
     AppendResult,
     AppendToMany,
     AppendToNew,
-    Row,
 )
 
 R = TypeVar("R")
@@ -28,7 +27,6 @@ S = TypeVar("S")
 
 Unit: TypeAlias = tuple[Append, Change[S]]
 RowsOf: TypeAlias = Callable[[Sequence[Change[S]]], Rows]
-RowsToNew: TypeAlias = Callable[[Sequence[Row]], FreshRows]
 
 _NONE: Final[frozenset[UUID]] = frozenset()
 
@@ -107,6 +105,8 @@ class ToNewCall(Call[datetime]):
     async def write(self, lane: AppendLane, calls: Sequence[Self]) -> Iterable[datetime]:
         """Write them as if they were one."""
         append = self.append
+        if len(calls) == 1 == len(append.stream_ids):
+            return (await lane.append_to_new_one(append, self._rows),)
         if len(calls) > 1:
             append = append._replace(
                 contexts=[one for call in calls for one in call.append.contexts],

@@ -4,11 +4,12 @@ Constant SQL and the values for it; what a row says is the projection's, how the
 around it that of `append_sql` and `guard_sql`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from reactorcide.eventstore.guard_sql import Guard
+from reactorcide.eventstore.record import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,5 @@ class GuardedRows:
 
 
 Rows: TypeAlias = InlineRows | GuardedRows
+RowsToNew: TypeAlias = Callable[[Sequence[Row]], FreshRows]
+"""What a projection writes of new streams whose rows are these."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
 
 from reactorcide.eventstore.database import (
     Connection,
@@ -29,6 +30,12 @@ class Lane:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._kept: dict[str, PreparedStatement[asyncpg.Record]] = {}
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is connected, as far as is known."""
+        return self._connection is not None and not self._connection.is_closed()
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """Return the connection, a new one if there is none. Raises DatabaseUnavailable."""
@@ -41,6 +48,7 @@ class Lane:
                 connection.terminate()
                 raise
             self._connection = connection
+            self._kept.clear()
         return self._connection
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -56,6 +64,18 @@ class Lane:
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:  # noqa: ANN401  the driver's
         """Return the rows of a query. Raises DatabaseError."""
         return await self.run(lambda connection: connection.fetch(sql, *arguments))
+
+    async def fetch_kept(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:  # noqa: ANN401  the driver's
+        """Return the rows of a query that is asked again and again, prepared once."""
+        connection = await self.connect()
+        try:
+            with database_errors():
+                if (kept := self._kept.get(sql)) is None:
+                    kept = self._kept[sql] = await connection.prepare(sql)
+                return await kept.fetch(*arguments)
+        except DatabaseUnavailable:  # perhaps nothing comes back on it any more
+            connection.terminate()
+            raise
 
     async def close(self) -> None:
         """Close the connection, politely unless that takes long. May be repeated."""

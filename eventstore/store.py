@@ -23,9 +23,9 @@ streams stand where they are expected (`Guard`), instead of a look into the log.
 say no, the careful statement asks the log after all: the log decides.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -38,12 +38,21 @@ from reactorcide.eventstore.append_columns import (
     context_columns,
     fresh_columns,
     guarded_columns,
+    ids,
+    lone,
     with_everything,
     with_one_context,
 )
 from reactorcide.eventstore.database import Connection, Reader
 from reactorcide.eventstore.guard_sql import Choice
-from reactorcide.eventstore.inline_rows import FreshRows, GuardedRows, InlineRows, Rows
+from reactorcide.eventstore.ids import new_beginning
+from reactorcide.eventstore.inline_rows import (
+    FreshRows,
+    GuardedRows,
+    InlineRows,
+    Rows,
+    RowsToNew,
+)
 from reactorcide.eventstore.record import (
     Append,
     Appended,
@@ -55,6 +64,9 @@ from reactorcide.eventstore.record import (
     Conflict,
     RecordedEvent,
 )
+
+Fetch: TypeAlias = Callable[..., Awaitable[list[asyncpg.Record]]]
+"""Takes SQL and its arguments."""
 
 _NO_ROWS: Final = InlineRows("", ())
 
@@ -167,6 +179,19 @@ async def append_to_new(connection: Connection, append: AppendToNew, rows: Fresh
     shape, arguments = columns_to_new(append)
     sql = append_sql.fresh(shape, rows.sql, to_many=True)
     (found,) = await connection.fetch(sql, *arguments, *rows.arguments)
+    recorded_at: datetime = found[0]
+    return recorded_at
+
+
+async def append_to_new_one(fetch: Fetch, append: AppendToNew, rows: RowsToNew) -> datetime:
+    """Begin one stream as `append_to_new` does many.
+
+    For programs that begin stream after stream: nearly all of what is sent was made before.
+    `fetch` runs a query of ours, on a connection outside of a transaction.
+    """
+    sql, before, behind = lone(append[:3], append.contexts[0], append.rows[0], rows)
+    stream_id, data = ids(append.stream_ids), append.data[0]
+    (found,) = await fetch(sql, stream_id, *before, new_beginning(), data, *behind)
     recorded_at: datetime = found[0]
     return recorded_at
 

@@ -197,3 +197,21 @@ async def test_appends_and_beginnings_take_turns(
     )
     assert (await read_streams(connection, streams)).keys() == set(streams)
     assert sum(rows.batches) == 3
+
+
+async def test_new_streams_one_after_the_other_are_as_different(
+    appender: Appender[str], connection: Connection
+) -> None:
+    """What was made once for streams that begin alike is not taken for others."""
+    rows = RowsToNew()
+    others = Context(actor_type="user", actor_id=new_id(), ip="10.0.0.7", request_id="r-1")
+    for context in (SYSTEM, others, SYSTEM):
+        append = a_beginning([new_id()], context)
+        recorded_at = await appender.append_to_new(append, rows)
+        (event,) = await read_stream(connection, append.stream_ids[0])
+        assert (event.version, event.type, event.data) == (1, append.type, '{"nth": 0}')
+        assert (event.actor_id, event.ip, event.request_id, event.recorded_at) == (
+            *(context.actor_id, context.ip, context.request_id),
+            recorded_at,
+        )
+    assert set(rows.batches) == {1}
