@@ -149,6 +149,8 @@ class DirectCoordinator:
 
     async def _claim(self, slots: int, *, is_woken: bool) -> Claim:
         is_usual = self._first_claims.is_usual
+        if is_usual:
+            await self._suggestions.put_back()
         may_be_first = not self._is_left and self._suggestions.is_plain
         if (is_woken or is_usual) and may_be_first and (claim := await self._claim_first(slots)):
             return claim
@@ -164,6 +166,7 @@ class DirectCoordinator:
         self._ring_claimed(has_more=has_more)
         if met_others:
             self._suggestions.scan.meet(self._now().timestamp())
+            self._first_claims.meet()
         return Claim(tuple(taken), has_more=has_more or met_others)
 
     async def _claim_first(self, slots: int) -> Claim | None:

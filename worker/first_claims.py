@@ -31,6 +31,8 @@ _MOST: Final = 500
 _FEW: Final = 8
 """Of commands, and of several queues: where more have come, to look and then to claim is better.
 Of each queue so many are locked until the best of all are known."""
+_MET_SECONDS: Final = 10.0
+"""So long those that a worker met are taken to be there still; then a claim in vain tells it."""
 
 
 class FirstClaim(NamedTuple):
@@ -56,15 +58,22 @@ class FirstClaims:
         self._labels = json.dumps(dict(settings.labels))
         self._is_for_many = len(settings.queues) == 1 and bool(settings.handlers)
         self._has_met_commands = False
+        self._met_at = float("-inf")
         self._scan = ClaimScan()
+
+    def meet(self) -> None:
+        """Learn that others took what this worker had seen and wanted."""
+        self._met_at = time.monotonic()
 
     @property
     def is_usual(self) -> bool:
         """Whether to claim so though nobody rang, and many at a time.
 
-        Commands rather not: who looks at them first starts them by the claim's statement.
+        Among others, that is: a lone worker looks for the next while claims are written. Commands
+        rather not: who looks at them first starts them by the claim's statement.
         """
-        return self._is_for_many and not self._has_met_commands
+        is_among_others = time.monotonic() - self._met_at < _MET_SECONDS
+        return is_among_others and self._is_for_many and not self._has_met_commands
 
     async def claim(self, slots: int, command: ClaimJob) -> FirstClaim | None:
         """Claim up to `slots` jobs, some hundreds at most; None: it is left to who looks."""

@@ -84,6 +84,14 @@ class Suggestions:
         """Learn what was claimed by priority, here or elsewhere."""
         self._ageing.served(found[-1].submitted.priority)
 
+    async def put_back(self) -> None:
+        """Forget what was read ahead: the next look is from the top."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            await asyncio.gather(ahead, return_exceptions=True)
+        self._left = []
+        self.scan.restart()
+
     async def close(self) -> None:
         """Read nothing any more."""
         ahead, self._ahead = self._ahead, None

@@ -1,6 +1,8 @@
 """A worker that was just woken claims what comes first in one statement, and nothing it may not."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -33,6 +35,24 @@ async def claimed(worker: DirectCoordinator, slots: int = 4) -> tuple[list[UUID]
     """Claim as a woken worker does; return the jobs, and whether there may be more."""
     claim = await worker.claim(slots, is_woken=True)
     return [one.key.job_id for one in claim.attempts], claim.has_more
+
+
+@asynccontextmanager
+async def claims_among_others(
+    database: Database, folder: Path
+) -> AsyncIterator[Callable[[int], Awaitable[tuple[list[UUID], bool]]]]:
+    """Lend what claims as a worker of handlers does that has met another one."""
+    lane, settings = Lane(database), settings_for(folder, handlers=("some.module",))
+    claims = FirstClaims(lane, Context(actor_type="worker", actor_id=new_id()), settings)
+    claims.meet()
+
+    async def claim(slots: int) -> tuple[list[UUID], bool]:
+        found = await claims.claim(slots, ClaimJob(new_id(), 15, datetime.now(UTC)))
+        assert found is not None
+        return [one.job_id for one in found.found], found.has_more
+
+    yield claim
+    await lane.close()
 
 
 async def test_the_best_comes_first_and_is_claimed_by_one_statement(
@@ -73,27 +93,44 @@ async def test_it_goes_on_from_where_it_was_and_misses_nothing(
     """By priority, then by age; what came in ahead meanwhile is found when the end is reached."""
     low = [await desk.call("test.nothing", priority=1) for _ in range(3)]
     high = [await desk.call("test.nothing", priority=2) for _ in range(4)]
-    settings = settings_for(tmp_path, handlers=("some.module",))
-    async with open_coordinator(settings, database, SEALER) as worker:
-        assert await claimed(worker, 2) == (high[:2], True)
+    async with claims_among_others(database, tmp_path) as claim:
+        assert await claim(2) == (high[:2], True)
         urgent = await desk.call("test.nothing", priority=9)
-        assert await claimed(worker, 3) == ([*high[2:], low[0]], True)
-        assert await claimed(worker, 4) == (low[1:], True)
-        assert await claimed(worker, 4) == ([urgent], False)
+        assert await claim(3) == ([*high[2:], low[0]], True)
+        assert await claim(4) == (low[1:], True)
+        assert await claim(4) == ([urgent], False)
 
 
-async def test_who_meets_commands_looks_before_it_claims(
+async def test_workers_that_met_claim_without_a_look(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """What they are after is passed over from then on, and each job is claimed once."""
+    ids = [await desk.call("test.nothing") for _ in range(60)]
+    settings = settings_for(tmp_path, handlers=("some.module",))
+    async with (
+        open_coordinator(settings, database, SEALER) as one,
+        open_coordinator(settings, database, SEALER) as two,
+    ):
+        seen: list[UUID] = []
+        for worker in (one, two) * 30:  # who reads ahead finds it taken by the other
+            seen += [attempt.key.job_id for attempt in (await worker.claim(4)).attempts]
+        assert sorted(seen) == ids
+        assert await claimed(one) == ([], False)
+
+
+async def test_commands_are_looked_for_before_they_are_claimed(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
     """So that these are started by the statement that claims them."""
-    handlers = [await desk.call("test.nothing") for _ in range(2)]
-    commands = [await desk.submit() for _ in range(2)]
-    settings = settings_for(tmp_path, handlers=("some.module",))
-    async with open_coordinator(settings, database, SEALER) as worker:
-        found = [(await worker.claim(1)).attempts for _ in range(3)]
-        assert [one.key.job_id for (one,) in found] == [*handlers, commands[0]]
-        (last,) = (await worker.claim(1)).attempts
-        assert (last.key.job_id, last.is_started) == (commands[1], True)
+    await desk.submit()
+    lane = Lane(database)
+    claims = FirstClaims(lane, Context(), settings_for(tmp_path, handlers=("some.module",)))
+    assert not claims.is_usual
+    claims.meet()
+    assert claims.is_usual
+    await claims.claim(1, ClaimJob(new_id(), 15, datetime.now(UTC)))
+    assert not claims.is_usual
+    await lane.close()
 
 
 async def test_what_has_run_before_is_left_to_who_looks(
