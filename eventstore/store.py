@@ -43,7 +43,7 @@ from reactorcide.eventstore.append_columns import (
     with_everything,
     with_one_context,
 )
-from reactorcide.eventstore.database import Connection, Reader
+from reactorcide.eventstore.database import Connection, Reader, StatementRefused
 from reactorcide.eventstore.guard_sql import Choice
 from reactorcide.eventstore.ids import new_beginning
 from reactorcide.eventstore.inline_rows import (
@@ -145,27 +145,21 @@ async def append_to_many(
 
 
 async def append_to_found(
-    connection: Connection,
-    append: AppendToFound,
-    choice: Choice,
-    arguments: Iterable[object],
+    fetch: Fetch, append: AppendToFound, choice: Choice, arguments: Iterable[object]
 ) -> list[asyncpg.Record]:
     """Append one event to each stream that the choice finds; return what the choice answers.
 
-    One round trip and one commit, for callers outside of a transaction. Where the log knows better
-    than the rows nothing is appended and nothing returned: who names the streams is told which.
+    One round trip and one commit; `fetch` runs a query of ours, on a connection outside of a
+    transaction. Where the log knows better than the rows nothing is appended and nothing
+    returned: who names the streams is told which.
     """
     *event, context, ids_begin = append
     try:
-        return await connection.fetch(
-            guard_sql.found(choice),
-            ids_begin,
-            *event,
-            *context_columns(context),
-            *arguments,
+        return await fetch(
+            guard_sql.found(choice), ids_begin, *event, *context_columns(context), *arguments
         )
-    except asyncpg.UniqueViolationError as error:
-        if error.constraint_name != _STREAM_VERSION:
+    except StatementRefused as error:
+        if error.constraint != _STREAM_VERSION:
             raise
         return []
 

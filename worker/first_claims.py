@@ -103,9 +103,7 @@ class FirstClaims:
         holder = command.worker_id, command.lease_seconds
         arguments = self._queues, self._labels, most, *holder, *(after or ())
         with our_errors():
-            rows = await self._lane.run(
-                lambda connection: store.append_to_found(connection, append, choice, arguments)
-            )
+            rows = await store.append_to_found(self._lane.fetch_kept, append, choice, arguments)
         return job_suggestions.first_claimed(rows)
 
     def _learn(self, found: list[Suggested], began: float, *, is_full: bool) -> None:

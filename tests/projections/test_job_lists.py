@@ -307,9 +307,11 @@ async def test_all_jobs_are_counted_without_their_rows(reader: Connection) -> No
 async def test_the_few_that_did_not_complete_are_found_at_once(
     reader: Connection, status: Status
 ) -> None:
-    """By an index that has them alone."""
+    """By an index that has them alone; where they are few, by any of the two that have."""
     for name, sql in STATEMENTS[status].items():
         nodes = await explained(reader, sql, _arguments(name, RARE, NEWEST))
         (scan,) = [node for node in nodes if is_of_jobs(node)]
-        by_user = "_by_user" if name.endswith("_of_user") else ""
-        assert scan["Index Name"] == f"jobs_ended_amiss{by_user}"
+        usual = {"jobs_ended_amiss_by_user"} if name.endswith("_of_user") else set()
+        if not usual or status is not Status.FAILED:
+            usual.add("jobs_ended_amiss")
+        assert scan["Index Name"] in usual
