@@ -58,23 +58,22 @@ class AppendLane:
 
     async def append_to_new_one(self, append: AppendToNew, rows: RowsToNew) -> datetime:
         """Begin one stream; see `store.append_to_new_one`."""
-        for _ in range(_REPETITIONS - 1):
-            try:
-                return await store.append_to_new_one(self._lane.fetch_kept, append, rows)
-            except StatementRefused as error:
-                if not error.is_transient:
-                    raise
-        return await store.append_to_new_one(self._lane.fetch_kept, append, rows)
+        fetch = self._lane.fetch_kept
+        return await _repeated(lambda: store.append_to_new_one(fetch, append, rows))
 
     async def _write(self, write: Callable[[Connection], Awaitable[T]]) -> T:
-        for _ in range(_REPETITIONS - 1):
-            try:
-                return await self._lane.run(write)
-            except StatementRefused as error:
-                if not error.is_transient:
-                    raise
-        return await self._lane.run(write)
+        return await _repeated(lambda: self._lane.run(write))
 
     async def disconnect(self) -> None:
         """Close the connection."""
         await self._lane.close()
+
+
+async def _repeated(write: Callable[[], Awaitable[T]]) -> T:
+    for _ in range(_REPETITIONS - 1):
+        try:
+            return await write()
+        except StatementRefused as error:
+            if not error.is_transient:
+                raise
+    return await write()
