@@ -32,7 +32,7 @@ _MISSED_SECONDS: Final = 20.0
 _CUT: Final = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
-    AND (query LIKE 'LISTEN%' OR query LIKE 'SELECT pg_notify%' OR query = 'SELECT 1')"""
+    AND (query LIKE 'LISTEN%' OR query LIKE 'NOTIFY%' OR query = 'SELECT 1')"""
 _SEEN: Final = "SELECT job_id FROM jobs WHERE status = 'queued' AND job_id > $1 ORDER BY job_id"
 
 

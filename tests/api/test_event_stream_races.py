@@ -34,7 +34,7 @@ from reactorcide.tests.eventstore.waiting import until
 KILL = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
-    AND (query LIKE '%pg_locks%' OR query LIKE 'LISTEN%' OR query LIKE '%pg_notify%')"""
+    AND (query LIKE '%pg_locks%' OR query LIKE 'LISTEN%' OR query LIKE 'NOTIFY%')"""
 
 
 @pytest.fixture
