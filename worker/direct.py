@@ -26,7 +26,6 @@ from reactorcide.eventstore.domain.errors import CommandRejected
 from reactorcide.eventstore.domain.events import WorkerRegistered
 from reactorcide.eventstore.domain.job import (
     JOB,
-    ClaimJob,
     FinishAttempt,
     JobState,
     Outcome,
@@ -45,7 +44,6 @@ from reactorcide.eventstore.handle import (
     handle,
 )
 from reactorcide.eventstore.ids import new_id
-from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.objects import ObjectStore
 from reactorcide.eventstore.record import Context
 from reactorcide.eventstore.sealing import SealBroken, Sealer
@@ -53,6 +51,7 @@ from reactorcide.projections import due_jobs, job_rows, workers
 from reactorcide.projections.object_upkeep import ObjectUpkeep
 from reactorcide.projections.upkeep import Upkeep
 from reactorcide.worker.artifact_records import ArtifactRecords
+from reactorcide.worker.claiming import Claims
 from reactorcide.worker.coordinator import (
     AttemptKey,
     Beater,
@@ -66,20 +65,15 @@ from reactorcide.worker.direct_beater import open_beater
 from reactorcide.worker.direct_errors import our_errors
 from reactorcide.worker.ending_writer import EndingWriter
 from reactorcide.worker.endings import Endings
-from reactorcide.worker.first_claims import FirstClaims
 from reactorcide.worker.holdings import Holdings
 from reactorcide.worker.log_writer import LogWriter
 from reactorcide.worker.secrets import NO_SECRETS, Secrets, open_all
 from reactorcide.worker.settings import WorkerSettings
-from reactorcide.worker.suggestions import Suggestions
 
 _APPEND_CONNECTIONS: Final = 3
 _READ_CONNECTIONS: Final = 4
 _READ_SECONDS: Final = 10.0
 """A look without an answer is given up by then, to be tried again."""
-_SOON_SECONDS: Final = 0.003
-_BUSY_SECONDS: Final = 0.02
-"""Who has more to claim tells of its claims with the ends that come soon."""
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -106,15 +100,12 @@ class DirectCoordinator:
         self._doors = doors
         self._sealer = sealer
         self._context = Context(actor_type="worker", actor_id=worker_id)
-        self._lane = Lane(doors.database)
-        self._suggestions = Suggestions(doors.read, self._lane, settings, self._now)
-        self._first_claims = FirstClaims(self._lane, self._context, settings)
-        self._is_left = False
-        """Something came first that is left to who looks."""
         self._log = LogWriter(doors.read)
         self.objects = ObjectStore(settings.object_store_url)
         self.artifacts = ArtifactRecords(doors.read, self.objects)
-        self._holdings = Holdings(doors.write, self._context, self._learn_time)
+        self._holdings = holdings = Holdings(doors.write, self._context, self._learn_time)
+        with_whom = doors.database, doors.read, holdings, doors.doorbell, self._now
+        self._claims = Claims(settings, worker_id, *with_whom)
         self._ending_writer = EndingWriter(self._holdings, self._command, doors.doorbell, self._now)
         self._endings = Endings(self._ending_writer.write)
         self._clock_ahead = timedelta(0)
@@ -124,7 +115,7 @@ class DirectCoordinator:
 
     async def connect(self) -> None:
         """Connect, so that no look for jobs has to. Raises DatabaseUnavailable."""
-        await self._lane.connect()
+        await self._claims.connect()
 
     async def register(self, registered: WorkerRegistered) -> None:
         """Record `worker.registered`."""
@@ -142,49 +133,10 @@ class DirectCoordinator:
         """Let the table suggest jobs, and take those that nobody else took first."""
         claim = Claim((), has_more=False)
         try:
-            claim = await self._claim(slots, is_woken=is_woken)
+            claim = await self._claims.claim(slots, is_woken=is_woken)
         finally:
             self._endings.expect(more=claim.has_more)
         return claim
-
-    async def _claim(self, slots: int, *, is_woken: bool) -> Claim:
-        is_usual = self._first_claims.is_usual
-        if is_usual:
-            await self._suggestions.put_back()
-        may_be_first = not self._is_left and self._suggestions.is_plain
-        if (is_woken or is_usual) and may_be_first and (claim := await self._claim_first(slots)):
-            return claim
-        found, has_more = await self._suggestions.take(slots, is_for_once=is_usual)
-        self._is_left = False
-        if not found:
-            return Claim((), has_more=False)
-        # The database found the jobs' time to have come, by the clock that counts.
-        times = [at for _, _, state, _ in found if (at := state.available_at) is not None]
-        latest = max(times, default=_LONG_AGO)
-        command = ClaimJob(self.worker_id, self._settings.lease_seconds, max(self._now(), latest))
-        taken, met_others = await self._holdings.claim(found, command)
-        self._ring_claimed(has_more=has_more)
-        if met_others:
-            self._suggestions.scan.meet(self._now().timestamp())
-            self._first_claims.meet()
-        return Claim(tuple(taken), has_more=has_more or met_others)
-
-    async def _claim_first(self, slots: int) -> Claim | None:
-        """Claim what comes first, unless somebody has to look for it."""
-        command = ClaimJob(self.worker_id, self._settings.lease_seconds, self._now())
-        claim = await self._first_claims.claim(slots, command)
-        if claim is None or (claim.has_left and not claim.found):
-            return None
-        self._is_left = claim.has_left
-        if claim.found:
-            self._suggestions.served(claim.found)
-            self._ring_claimed(has_more=claim.has_more)
-        return Claim(tuple(self._holdings.take(claim)), has_more=claim.has_more)
-
-    def _ring_claimed(self, *, has_more: bool) -> None:
-        """Ring soon: what has been claimed is to run first, and most of it is rung for again."""
-        within_seconds = _BUSY_SECONDS if has_more else _SOON_SECONDS
-        self._doors.doorbell.ring("events", within_seconds)
 
     async def open_secrets(self, claimed: ClaimedAttempt) -> Secrets:
         """Open the sealed values with this worker's key."""
@@ -231,7 +183,7 @@ class DirectCoordinator:
             self._doors.database,
             self.worker_id,
             self._settings.lease_seconds,
-            self._suggestions.scan.know,
+            self._claims.know,
         )
 
     async def log(self, key: AttemptKey, chunks: Sequence[Chunk]) -> None:
@@ -246,7 +198,7 @@ class DirectCoordinator:
     async def close(self) -> None:
         """Ask for nothing and say nothing any more; the doors stay open."""
         await self._endings.close()
-        await self._suggestions.close()
+        await self._claims.close()
 
     async def wait_for_work(self, timeout_seconds: float) -> bool:
         """Wait for a ring of `jobs`."""

@@ -1,0 +1,110 @@
+"""One worker's claims: in which of two ways the next jobs are taken.
+
+Either the table is asked first what there is (`suggestions`), or what comes first is claimed at
+once (`first_claims`). It decides nothing about jobs, and writes through `holdings`.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from reactorcide.eventstore.database import Database, Pool
+from reactorcide.eventstore.domain.job import ClaimJob
+from reactorcide.eventstore.doorbell import Doorbell
+from reactorcide.eventstore.lane import Lane
+from reactorcide.eventstore.record import Context
+from reactorcide.worker.coordinator import Claim
+from reactorcide.worker.first_claims import FirstClaims
+from reactorcide.worker.holdings import Holdings
+from reactorcide.worker.settings import WorkerSettings
+from reactorcide.worker.suggestions import Suggestions
+
+_SOON_SECONDS: Final = 0.003
+_BUSY_SECONDS: Final = 0.02
+"""Who has more to claim tells of its claims with the ends that come soon."""
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class Claims:
+    """Claims for one worker, one at a time; `now` returns the database's time.
+
+    `connect` before and `close` after anything else.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  who claims, and what it works with
+        self,
+        settings: WorkerSettings,
+        worker_id: UUID,
+        database: Database,
+        read: Pool,
+        holdings: Holdings,
+        doorbell: Doorbell,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._worker_id = worker_id
+        self._lease_seconds = settings.lease_seconds
+        self._holdings = holdings
+        self._doorbell = doorbell
+        self._now = now
+        self._lane = Lane(database)
+        self._suggestions = Suggestions(read, self._lane, settings, now)
+        context = Context(actor_type="worker", actor_id=worker_id)
+        self._first_claims = FirstClaims(self._lane, context, settings)
+        self._is_left = False
+        """Something came first that is left to who looks."""
+        self.know: Final = self._suggestions.scan.know
+        """Takes note of which of how many workers this one is."""
+
+    async def connect(self) -> None:
+        """Connect, so that no claim has to. Raises DatabaseUnavailable."""
+        await self._lane.connect()
+
+    async def close(self) -> None:
+        """Ask for nothing any more."""
+        await self._suggestions.close()
+
+    async def claim(self, slots: int, *, is_woken: bool) -> Claim:
+        """Take up to `slots` jobs; see `Coordinator.claim`."""
+        is_usual = self._first_claims.is_usual
+        if is_usual:
+            await self._suggestions.put_back()
+        may_be_first = not self._is_left and self._suggestions.is_plain
+        if (is_woken or is_usual) and may_be_first and (claim := await self._claim_first(slots)):
+            return claim
+        return await self._claim_suggested(slots, is_for_once=is_usual)
+
+    async def _claim_first(self, slots: int) -> Claim | None:
+        """Claim what comes first, unless somebody has to look for it."""
+        claim = await self._first_claims.claim(slots, self._command(self._now()))
+        if claim is None or (claim.has_left and not claim.found):
+            return None
+        self._is_left = claim.has_left
+        if claim.found:
+            self._suggestions.served(claim.found)
+            self._ring(has_more=claim.has_more)
+        return Claim(tuple(self._holdings.take(claim)), has_more=claim.has_more)
+
+    async def _claim_suggested(self, slots: int, *, is_for_once: bool) -> Claim:
+        """Let the table suggest jobs, and take those that nobody else took first."""
+        found, has_more = await self._suggestions.take(slots, is_for_once=is_for_once)
+        self._is_left = False
+        if not found:
+            return Claim((), has_more=False)
+        # The database found the jobs' time to have come, by the clock that counts.
+        times = [at for _, _, state, _ in found if (at := state.available_at) is not None]
+        command = self._command(max(self._now(), max(times, default=_LONG_AGO)))
+        taken, met_others = await self._holdings.claim(found, command)
+        self._ring(has_more=has_more)
+        if met_others:
+            self._suggestions.scan.meet(self._now().timestamp())
+            self._first_claims.meet()
+        return Claim(tuple(taken), has_more=has_more or met_others)
+
+    def _command(self, now: datetime) -> ClaimJob:
+        return ClaimJob(self._worker_id, self._lease_seconds, now)
+
+    def _ring(self, *, has_more: bool) -> None:
+        """Ring soon: what has been claimed is to run first, and most of it is rung for again."""
+        within_seconds = _BUSY_SECONDS if has_more else _SOON_SECONDS
+        self._doorbell.ring("events", within_seconds)
