@@ -11,25 +11,19 @@ It knows no table and runs no query of anybody's.
 """
 
 import asyncio
-from collections.abc import Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import asyncpg
 
+from reactorcide.eventstore.brief_pool import BriefPool
 from reactorcide.eventstore.hearing import HearingConnection
 
 Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 )
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-PoolConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Reader: TypeAlias = "Connection | Pool"
-
-if TYPE_CHECKING:
-    _AnyPool = asyncpg.Pool[asyncpg.Record]
-else:
-    _AnyPool = asyncpg.Pool
 
 APP_ROLE: Final = "reactorcide_app"
 
@@ -62,11 +56,7 @@ READ_SECONDS: Final = 30.0
 WRITE_SECONDS: Final = 15.0
 """The same of a connection that appends."""
 
-_BACK_SECONDS: Final = 2.0
-"""Whether a statement that was given up is over must be known by then; else we hang up."""
-
 _CONNECT_SECONDS: Final = 10.0
-_CLOSE_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 300.0
 _STATEMENTS: Final = 50_000
 """After so many a pooled connection is made anew, and what its session has piled up goes."""
@@ -249,7 +239,7 @@ class Database:
         """
         acting_as = await self._acting_as()
         with database_errors():
-            return await _Pool(
+            return await BriefPool(
                 self.uri,
                 min_size=min_size,
                 max_size=max_size,
@@ -282,43 +272,6 @@ class Database:
                         await connection.close()
                 self._role = {"role": APP_ROLE} if may else {}
         return self._role
-
-
-class _Pool(_AnyPool):
-    """A pool that does not wait long for connections on which nothing comes back."""
-
-    __slots__ = ()
-
-    def release(
-        self, connection: PoolConnection, *, timeout: float | None = None
-    ) -> Coroutine[Any, Any, None]:
-        """Take a connection back; one that does not end what was given up is closed.
-
-        So are those that nobody uses: who comes next should not wait for them in vain as well.
-        It raises nothing, so that the reason why the work ended is told on.
-        """
-        # To ask costs nothing; a deadline for each return of a connection costs a tenth of a read.
-        session = connection._con  # type: ignore[attr-defined]  # noqa: SLF001  nobody else says it
-        protocol = session._protocol if session is not None else None  # noqa: SLF001  as above
-        if protocol is None or not protocol._is_cancelling():  # noqa: SLF001  as above
-            return super().release(connection, timeout=timeout)
-        return self._part_with(connection)
-
-    async def _part_with(self, connection: PoolConnection) -> None:
-        try:
-            await super().release(connection, timeout=_BACK_SECONDS)
-        except TimeoutError:
-            for holder in self._holders:  # type: ignore[attr-defined]  # the stubs have none
-                if holder.is_idle():
-                    holder.terminate()
-
-    async def close(self) -> None:
-        """Close the connections, politely unless that takes long."""
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await super().close()
-        except TimeoutError:
-            self.terminate()
 
 
 async def _leave_as_it_is(_connection: Connection) -> None:

@@ -15,8 +15,9 @@ async def test_a_silent_database_is_503_and_then_served_again(
     settings: ApiSettings, line: SilentLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reads and submissions alike; nothing hangs, and nothing needs to be started again."""
-    for name, seconds in (("READ_SECONDS", 0.5), ("WRITE_SECONDS", 0.5), ("_BACK_SECONDS", 0.2)):
-        monkeypatch.setattr(f"reactorcide.eventstore.database.{name}", seconds)
+    monkeypatch.setattr("reactorcide.eventstore.database.READ_SECONDS", 0.5)
+    monkeypatch.setattr("reactorcide.eventstore.database.WRITE_SECONDS", 0.5)
+    monkeypatch.setattr("reactorcide.eventstore.brief_pool._BACK_SECONDS", 0.2)
     async with asyncio.timeout(60), open_services(replace(settings, database_uri=line.uri)) as api:
         token, _ = await token_for(api, "una")
         async with client_of(api, token) as user:

@@ -1,6 +1,7 @@
 """A caller that comes alone is written in its own turn, and is as safe there as in company."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -19,6 +20,11 @@ SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (
 )"""
 
 
+async def is_in_flight(connection: Connection) -> bool:
+    """Say whether a statement waits for a lock."""
+    return bool(await connection.fetchval(_WAITING))
+
+
 async def test_a_cancelled_caller_takes_its_statement_back(
     appender: Appender[str], connection: Connection
 ) -> None:
@@ -26,16 +32,13 @@ async def test_a_cancelled_caller_takes_its_statement_back(
     await appender.append([a_unit(new_id())])
     stream_id = new_id()
 
-    async def is_in_flight() -> bool:
-        return bool(await connection.fetchval(_WAITING))
-
     async def is_taken_back() -> bool:
-        return not await is_in_flight()
+        return not await is_in_flight(connection)
 
     async with connection.transaction():
         await connection.execute("LOCK TABLE worker_beats")
         call = asyncio.create_task(appender.append([a_unit(stream_id)]))
-        await until(is_in_flight)
+        await until(partial(is_in_flight, connection))
         call.cancel()
         await asyncio.wait({call})
         assert call.cancelled()
@@ -84,9 +87,6 @@ async def test_a_connection_lost_meanwhile_is_told_and_opened_again(
     await appender.append([a_unit(new_id())])
     stream_id = new_id()
 
-    async def is_in_flight() -> bool:
-        return bool(await connection.fetchval(_WAITING))
-
     async def is_written() -> bool:
         try:
             (result,) = await appender.append([a_unit(new_id())])
@@ -97,7 +97,7 @@ async def test_a_connection_lost_meanwhile_is_told_and_opened_again(
     async with connection.transaction():
         await connection.execute("LOCK TABLE worker_beats")
         call = asyncio.create_task(appender.append([a_unit(stream_id)]))
-        await until(is_in_flight)
+        await until(partial(is_in_flight, connection))
         for (pid,) in await connection.fetch(APPENDERS):
             await connection.execute("SELECT pg_terminate_backend($1)", pid)
         with pytest.raises(DatabaseUnavailable):

@@ -17,8 +17,8 @@ SESSION = "SELECT pg_backend_pid()"
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reactorcide.eventstore.database._BACK_SECONDS", 0.1)
-    monkeypatch.setattr("reactorcide.eventstore.database._CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("reactorcide.eventstore.brief_pool._BACK_SECONDS", 0.1)
+    monkeypatch.setattr("reactorcide.eventstore.brief_pool._CLOSE_SECONDS", 0.1)
     monkeypatch.setattr("reactorcide.eventstore.database.WRITE_SECONDS", 0.3)
 
 
@@ -50,7 +50,7 @@ async def test_a_slow_statement_is_stopped_and_its_connection_kept(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that lives ends what was given up."""
-    monkeypatch.setattr("reactorcide.eventstore.database._BACK_SECONDS", LONG)
+    monkeypatch.setattr("reactorcide.eventstore.brief_pool._BACK_SECONDS", LONG)
     async with await database.create_pool(1, 1, 1) as pool:
         session = await pool.fetchval(SESSION)
         with pytest.raises(TimeoutError):

@@ -14,7 +14,7 @@ async def test_a_worker_takes_work_after_its_server_fell_silent(
     line: SilentLine, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its looks, claims, beats and outcomes: none of them hangs for good."""
-    monkeypatch.setattr("reactorcide.eventstore.database._BACK_SECONDS", 0.2)
+    monkeypatch.setattr("reactorcide.eventstore.brief_pool._BACK_SECONDS", 0.2)
     monkeypatch.setattr("reactorcide.eventstore.database.WRITE_SECONDS", 0.5)
     monkeypatch.setattr("reactorcide.worker.direct._READ_SECONDS", 0.5)
     settings = settings_for(tmp_path, lease_seconds=3.0, poll_seconds=0.2)
