@@ -31,6 +31,7 @@ from reactorcide.eventstore.database import (
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.inline_rows import GuardedRows, RowsToNew
 from reactorcide.eventstore.record import AppendedToMany, AppendResult, AppendToMany, AppendToNew
+from reactorcide.eventstore.settling import settle
 
 __all__ = ["Appender", "Unit"]
 
@@ -106,7 +107,7 @@ class Appender(Generic[S]):
         """Write what is queued, then disconnect."""
         self._is_open = False
         while self._idle:
-            _settle(self._idle.popleft().wait)
+            settle(self._idle.popleft().wait)
         try:
             await asyncio.gather(*self._tasks)
         finally:
@@ -158,7 +159,7 @@ class Appender(Generic[S]):
     def _wake_one(self) -> None:
         """Wake the lane that was busy last: its statements are prepared, its caches warm."""
         if (self._calls or self._to_many) and self._idle:
-            _settle(self._idle.pop().wait)
+            settle(self._idle.pop().wait)
 
     async def _write_at_once(self, idle: Idle, call: Call[R]) -> R:
         """Write a call by a lane that has nothing to do. In the turn of its caller."""
@@ -170,7 +171,7 @@ class Appender(Generic[S]):
                 self._idle.append(idle)
                 self._wake_one()
             else:
-                _settle(idle.wait)
+                settle(idle.wait)
 
     async def _serve(self, lane: AppendLane) -> None:
         """Write batch after batch, until the appender is left and the queue is empty."""
@@ -255,8 +256,3 @@ def _fail(calls: Iterable[Call[Any]], error: Exception) -> None:
     for call in calls:
         if not call.answer.done():
             call.answer.set_exception(error)
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -27,6 +27,7 @@ from reactorcide.eventstore.database import (
     DatabaseUnavailable,
     database_errors,
 )
+from reactorcide.eventstore.settling import settle
 
 Topic: TypeAlias = Literal["jobs", "control", "logs", "events"]
 
@@ -64,7 +65,7 @@ class Sleeper:
             # Not asyncio.timeout around an Event: a job waits for who wakes up here.
             loop = asyncio.get_running_loop()
             waiter = self._waiter = loop.create_future()
-            timer = loop.call_later(timeout_seconds, _settle, waiter)
+            timer = loop.call_later(timeout_seconds, settle, waiter)
             try:
                 await waiter
             finally:
@@ -77,7 +78,7 @@ class Sleeper:
         """Make the present wait, or the next one, end at once."""
         self._is_called = True
         if self._waiter is not None:
-            _settle(self._waiter)
+            settle(self._waiter)
 
 
 class Listener(Sleeper):
@@ -258,11 +259,6 @@ class Doorbell:
         for listener in self._listeners:
             if topic in listener.topics:
                 listener.wake()
-
-
-def _settle(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _pause_seconds(failures: int) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from reactorcide.eventstore.domain.errors import CommandRejected
+from reactorcide.eventstore.settling import settle
 from reactorcide.worker.coordinator import AttemptKey, CoordinatorUnavailable, Report
 
 _Waiting: TypeAlias = tuple[Report, "asyncio.Future[None]"]
@@ -52,7 +53,7 @@ class Endings:
         """Say whether there is more to claim, as the last claim has it: if not, nobody waits."""
         self._is_busy = more
         if not more and self._pause is not None:
-            _settle(self._pause)
+            settle(self._pause)
 
     async def close(self) -> None:
         """Report nothing more; who waits is told so."""
@@ -79,7 +80,7 @@ class Endings:
         next_at = self._said_at + _APART_SECONDS
         if self._is_busy and next_at > loop.time():
             self._pause = loop.create_future()
-            timer = loop.call_at(next_at, _settle, self._pause)
+            timer = loop.call_at(next_at, settle, self._pause)
             try:
                 await self._pause
             finally:
@@ -112,13 +113,7 @@ class Endings:
                 if report.key in refused:
                     _fail([(report, answer)], refused[report.key])
                 else:
-                    _settle(answer)
-
-
-def _settle(future: "asyncio.Future[None]") -> None:
-    """Answer who waits, unless it was cancelled."""
-    if not future.done():
-        future.set_result(None)
+                    settle(answer)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
