@@ -69,21 +69,22 @@ async def server() -> AsyncIterator[str]:
     """
     given = os.environ.get("BENCH_DB_URI")
     if given:
-        async with _scratch_database(given) as uri:
+        async with scratch_database(given) as uri:
             yield uri
         return
     with tempfile.TemporaryDirectory(prefix="rc-bench-") as directory:
         async with (
             running(EmbeddedPostgres(Path(directory))) as base,
-            _scratch_database(base) as uri,
+            scratch_database(base) as uri,
         ):
             yield uri
 
 
 @asynccontextmanager
-async def _scratch_database(base: str) -> AsyncIterator[str]:
+async def scratch_database(base: str, suffix: str = "") -> AsyncIterator[str]:
+    """Lend a migrated database on the server of `base`, and drop it."""
     admin = await asyncpg.connect(base)
-    name = f"bench_{os.getpid()}"
+    name = f"bench_{os.getpid()}{suffix}"
     uri = with_database(base, name)
     try:
         await admin.execute(f'CREATE DATABASE "{name}"')

@@ -22,15 +22,12 @@ from pathlib import Path
 from typing import Final, TypeAlias
 from uuid import UUID
 
-import asyncpg
-
 from reactorcide.benchmarks import many
-from reactorcide.benchmarks.harness import percentile, report, run, with_database
+from reactorcide.benchmarks.harness import percentile, report, run, scratch_database
 from reactorcide.eventstore import store
 from reactorcide.eventstore.database import PLANNED_ONCE, Database
 from reactorcide.eventstore.domain.events import WorkerRegistered
 from reactorcide.eventstore.domain.job import Status
-from reactorcide.migrations.runner import migrate_up
 from reactorcide.projections import job_lists, job_suggestions, jobs, queues
 from reactorcide.projections.job_lists import JobFilter
 from reactorcide.projections.paging import Page
@@ -139,21 +136,6 @@ async def _claims(uris: Sequence[str]) -> list[list[float]]:
     return spans
 
 
-@asynccontextmanager
-async def _database_beside(uri: str) -> AsyncIterator[str]:
-    """Lend a migrated database on the same server, and drop it."""
-    name = f"bench_{os.getpid()}_few"
-    admin = await asyncpg.connect(uri)
-    beside = with_database(uri, name)
-    try:
-        await admin.execute(f'CREATE DATABASE "{name}"')
-        await asyncio.to_thread(migrate_up, beside)
-        yield beside
-    finally:
-        await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await admin.close()
-
-
 async def _measured(uris: Sequence[str]) -> dict[str, list[list[float]]]:
     """Fill the databases; return the milliseconds of each operation in each of them."""
     for uri, size in zip(uris, SIZES, strict=True):
@@ -169,7 +151,7 @@ async def _measured(uris: Sequence[str]) -> dict[str, list[list[float]]]:
 
 async def measure(uri: str) -> None:
     """Measure at both sizes, and compare."""
-    async with _database_beside(uri) as beside:
+    async with scratch_database(uri, "_few") as beside:
         found = await _measured((beside, uri))
     cases = []
     for name, spans in found.items():
