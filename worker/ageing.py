@@ -27,6 +27,10 @@ class Ageing:
         self.priority = priority
         self._turns += 1
 
+    def emptied(self) -> None:
+        """Learn that a look by priority took all there was: nothing waits behind it."""
+        self._turns = 0
+
     def is_due(self, now: float) -> bool:
         """Say whether the next look goes by age."""
         return self.priority is not None and self._turns >= _ONE_IN - 1 and now >= self._not_before

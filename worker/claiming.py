@@ -83,6 +83,8 @@ class Claims:
         if claim.found:
             self._suggestions.served(claim.found)
             self._ring(has_more=claim.has_more)
+        if not claim.has_more and not claim.has_left:
+            self._suggestions.emptied()
         return Claim(tuple(self._holdings.take(claim)), has_more=claim.has_more)
 
     async def _claim_suggested(self, slots: int, *, is_for_once: bool) -> Claim:

@@ -84,6 +84,10 @@ class Suggestions:
         """Learn what was claimed by priority, here or elsewhere."""
         self._ageing.served(found[-1].submitted.priority)
 
+    def emptied(self) -> None:
+        """Learn that nothing was left by what was claimed elsewhere."""
+        self._ageing.emptied()
+
     async def put_back(self) -> None:
         """Forget what was read ahead: the next look is from the top."""
         ahead, self._ahead = self._ahead, None

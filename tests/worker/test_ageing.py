@@ -51,6 +51,18 @@ def test_where_nothing_waits_it_is_seldom_asked(seconds: float) -> None:
     assert ageing.is_due(100 + limit * 1.1)
 
 
+@given(st.integers(0, 8))
+def test_what_was_emptied_need_not_be_asked(turns: int) -> None:
+    """Nothing waits behind a look that took all there was, so the turns begin anew."""
+    ageing = Ageing()
+    for _ in range(9):
+        ageing.served(0)
+    ageing.emptied()
+    for _ in range(turns):
+        ageing.served(0)
+    assert not ageing.is_due(0)
+
+
 def test_ids_are_compared_by_their_time() -> None:
     """A job's id is less than that of a later time, and not less than that of an earlier."""
     before = oldest_id_since(time.time() - 1)
