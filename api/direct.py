@@ -144,8 +144,7 @@ class Submitter:
     async def _append_alike(self, filled: Filled) -> list[UUID]:
         """Append new jobs as columns."""
         append = new_alike(*filled, self._context)
-        await self._appender.append_to_new(append, job_rows.rows_to_new)
-        self._ring()
+        await self._appender.append_to_new(append, job_rows.rows_to_new, self._doorbell)
         return append.stream_ids
 
     async def _append(self, units: Sequence[Unit[JobState]]) -> list[UUID]:

@@ -5,15 +5,13 @@ is sent once.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 from reactorcide.eventstore import append_sql
 from reactorcide.eventstore.ids import new_beginning
-from reactorcide.eventstore.inline_rows import RowsToNew
-from reactorcide.eventstore.record import Append, AppendToMany, AppendToNew, Context, Row
+from reactorcide.eventstore.record import Append, AppendToMany, AppendToNew, Context
 
 context_columns: Final = attrgetter(*append_sql.CONTEXT)
 """Returns the columns of a context, in the order of the log's."""
@@ -100,28 +98,6 @@ def columns_to_new(append: AppendToNew) -> tuple[append_sql.Fresh, list[Any]]:
         new_beginning(),
         data,
     ]
-
-
-class Lone(NamedTuple):
-    """How one new stream begins, but for its id, the event's id and its data."""
-
-    sql: str
-    before: tuple[Any, ...]
-    """The parameters between the stream's id and the event's."""
-    behind: tuple[Any, ...]
-    """Those behind the data."""
-
-
-@lru_cache(_KEPT)
-def lone(about: tuple[str, str, int], context: Context, row: Row, rows: RowsToNew) -> Lone:
-    """Make once what a program that begins stream after stream would make each time.
-
-    `about` are the type of the stream, the event's, and its schema version.
-    """
-    stream_type, kind, schema_version = about
-    fresh = rows((row,))
-    sql = append_sql.fresh(append_sql.Fresh(kind, schema_version), fresh.sql, to_many=True)
-    return Lone(sql, (stream_type, *context_columns(context)), fresh.arguments)
 
 
 _ONLY_DATA: Final = frozenset({"data"})

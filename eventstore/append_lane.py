@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
-from reactorcide.eventstore import store
+from reactorcide.eventstore import lone, store
 from reactorcide.eventstore.database import Connection, Database, StatementRefused
+from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.inline_rows import FreshRows, GuardedRows, Rows, RowsToNew
 from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.record import (
@@ -56,10 +57,12 @@ class AppendLane:
         """Begin many streams, all or none; see `store.append_to_new`."""
         return await self._write(lambda to: store.append_to_new(to, append, rows))
 
-    async def append_to_new_one(self, append: AppendToNew, rows: RowsToNew) -> datetime:
-        """Begin one stream; see `store.append_to_new_one`."""
+    async def append_to_new_one(
+        self, append: AppendToNew, rows: RowsToNew, doorbell: Doorbell | None
+    ) -> datetime:
+        """Begin one stream and ring; see `lone.append_to_new_one`."""
         fetch = self._lane.fetch_kept
-        return await _repeated(lambda: store.append_to_new_one(fetch, append, rows))
+        return await _repeated(lambda: lone.append_to_new_one(fetch, append, rows, doorbell))
 
     async def _write(self, write: Callable[[Connection], Awaitable[T]]) -> T:
         return await _repeated(lambda: self._lane.run(write))

@@ -188,6 +188,12 @@ def fresh(shape: Fresh, rows: str, *, to_many: bool = False) -> str:
     )
 
 
+def call(procedure: str, count: int) -> str:
+    """Return the call of a procedure with so many parameters and one to answer in."""
+    parameters = ", ".join(f"${number}" for number in range(1, count + 1))
+    return f"CALL {plain_name(procedure)}({parameters}, NULL)"
+
+
 def plain_name(wire_type: str) -> str:
     """Return a type as it may stand in a statement."""
     if not _WIRE_TYPE.fullmatch(wire_type):

@@ -28,6 +28,7 @@ from reactorcide.eventstore.database import (
     DatabaseUnavailable,
     StatementRefused,
 )
+from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.inline_rows import GuardedRows, RowsToNew
 from reactorcide.eventstore.record import AppendedToMany, AppendResult, AppendToMany, AppendToNew
@@ -136,13 +137,16 @@ class Appender(Generic[S]):
         """
         return await self._answer(self._to_many, ToManyCall(append, rows))
 
-    async def append_to_new(self, append: AppendToNew, rows: RowsToNew) -> datetime:
+    async def append_to_new(
+        self, append: AppendToNew, rows: RowsToNew, doorbell: Doorbell | None = None
+    ) -> datetime:
         """Begin new streams, all or none, in a statement shared with others; return when.
 
-        `rows` are given those of all. Raises StatementRefused and DatabaseUnavailable as
-        `append`; a stream that is there already is refused.
+        `rows` are given those of all, and name the topics that `doorbell` rings then. Raises
+        StatementRefused and DatabaseUnavailable as `append`; a stream that is there already is
+        refused.
         """
-        return await self._answer(self._calls, ToNewCall(append, rows))
+        return await self._answer(self._calls, ToNewCall(append, rows, doorbell))
 
     async def _answer(self, queue: deque[Call[Any]], call: Call[R]) -> R:
         """Hand in a call and wait for its answer."""

@@ -12,6 +12,7 @@ from typing import Final, Generic, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 from reactorcide.eventstore.append_lane import AppendLane
+from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.handle import Change
 from reactorcide.eventstore.inline_rows import GuardedRows, Rows, RowsToNew
 from reactorcide.eventstore.record import (
@@ -94,19 +95,20 @@ class ToManyCall(Call[AppendedToMany]):
 class ToNewCall(Call[datetime]):
     """The first events of many streams; those of one type go together, whoever caused them."""
 
-    __slots__ = ("_rows", "append")
+    __slots__ = ("_doorbell", "_rows", "append")
 
-    def __init__(self, append: AppendToNew, rows: RowsToNew) -> None:
+    def __init__(self, append: AppendToNew, rows: RowsToNew, doorbell: Doorbell | None) -> None:
         what = append.type, append.schema_version, append.stream_type
         super().__init__((rows, what), len(append.stream_ids))
         self.append = append
         self._rows = rows
+        self._doorbell = doorbell
 
     async def write(self, lane: AppendLane, calls: Sequence[Self]) -> Iterable[datetime]:
-        """Write them as if they were one."""
+        """Write them as if they were one, and ring when that is done."""
         append = self.append
         if len(calls) == 1 == len(append.stream_ids):
-            return (await lane.append_to_new_one(append, self._rows),)
+            return (await lane.append_to_new_one(append, self._rows, self._doorbell),)
         if len(calls) > 1:
             append = append._replace(
                 contexts=[one for call in calls for one in call.append.contexts],
@@ -114,5 +116,9 @@ class ToNewCall(Call[datetime]):
                 data=[one for call in calls for one in call.append.data],
                 rows=[one for call in calls for one in call.append.rows],
             )
-        recorded_at = await lane.append_to_new(append, self._rows(append.rows))
+        rows = self._rows(append.rows)
+        recorded_at = await lane.append_to_new(append, rows)
+        if self._doorbell is not None and rows.announced is not None:
+            for topic in rows.announced.topics:
+                self._doorbell.ring(topic)
         return repeat(recorded_at, len(calls))

@@ -12,6 +12,7 @@ was rung in between.
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, Literal, Self, TypeAlias, get_args
@@ -117,6 +118,8 @@ class Doorbell:
         """In the order in which they are woken: who listened first is first."""
         self._unsent: set[Topic] = set()
         self._stirred = Sleeper()
+        self._quiet_from = float("-inf")
+        """When the next ring may go out; by the monotonic clock."""
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._background = Background({"doorbell": self._serve})
         self.losses = 0
@@ -158,6 +161,19 @@ class Doorbell:
         else:
             self._stirred.wake()
 
+    def take_ring(self) -> bool:
+        """Say whether a ring would go out now; if so it is the caller's, by a statement of its own.
+
+        Listeners here hear of it as those elsewhere do, so these must be able to. What is rung in
+        the next 5 ms goes out after them, as behind any other ring.
+        """
+        now = time.monotonic()
+        hears = self.is_up or not self._listeners
+        if self._unsent or now < self._quiet_from or not hears:
+            return False
+        self._quiet_from = now + _QUIET_SECONDS
+        return True
+
     def listen(self, *topics: Topic) -> Listener:
         """Return a listener to some of the doorbell's topics (ValueError for another)."""
         if not self._topics.issuperset(topics):
@@ -189,20 +205,23 @@ class Doorbell:
         while self.is_up:
             if not await self._stirred.wait(_PROBE_SECONDS * random.uniform(0.5, 1)):  # noqa: S311  jitter
                 await self._ask(_PROBE)
-            elif await self._send():
-                await asyncio.sleep(_QUIET_SECONDS)
+            elif (seconds := self._quiet_from - time.monotonic()) > 0:
+                await asyncio.sleep(seconds)
+                self._stirred.wake()
+            else:
+                await self._send()
 
-    async def _send(self) -> bool:
+    async def _send(self) -> None:
         """Send one NOTIFY for each topic rung, if any; they stay unsent when that fails."""
         sending, self._unsent = self._unsent, set()
         if not sending:
-            return False
+            return
         try:
             await self._ask("; ".join([_NOTIFY[topic] for topic in sorted(sending)]))
         except BaseException:
             self._unsent |= sending
             raise
-        return True
+        self._quiet_from = time.monotonic() + _QUIET_SECONDS
 
     async def _ask(self, sql: str) -> None:
         if self._connection is None:

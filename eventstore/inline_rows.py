@@ -6,8 +6,9 @@ around it that of `append_sql` and `guard_sql`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from reactorcide.eventstore.doorbell import Topic
 from reactorcide.eventstore.guard_sql import Guard
 from reactorcide.eventstore.record import Row
 
@@ -37,6 +38,16 @@ class FreshRows:
 
     sql: str
     arguments: tuple[Any, ...]
+    announced: "Announced | None" = None
+
+
+class Announced(NamedTuple):
+    """Who is to hear of new streams, and how the database itself tells of one."""
+
+    topics: tuple[Topic, ...]
+    procedure: str
+    """It writes one stream as the statement does, from the same parameters and one to answer
+    in, commits, and only then rings for these topics."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,20 +38,16 @@ from reactorcide.eventstore.append_columns import (
     context_columns,
     fresh_columns,
     guarded_columns,
-    ids,
-    lone,
     with_everything,
     with_one_context,
 )
 from reactorcide.eventstore.database import Connection, Reader, StatementRefused
 from reactorcide.eventstore.guard_sql import Choice
-from reactorcide.eventstore.ids import new_beginning
 from reactorcide.eventstore.inline_rows import (
     FreshRows,
     GuardedRows,
     InlineRows,
     Rows,
-    RowsToNew,
 )
 from reactorcide.eventstore.record import (
     Append,
@@ -173,19 +169,6 @@ async def append_to_new(connection: Connection, append: AppendToNew, rows: Fresh
     shape, arguments = columns_to_new(append)
     sql = append_sql.fresh(shape, rows.sql, to_many=True)
     (found,) = await connection.fetch(sql, *arguments, *rows.arguments)
-    recorded_at: datetime = found[0]
-    return recorded_at
-
-
-async def append_to_new_one(fetch: Fetch, append: AppendToNew, rows: RowsToNew) -> datetime:
-    """Begin one stream as `append_to_new` does many.
-
-    For programs that begin stream after stream: nearly all of what is sent was made before.
-    `fetch` runs a query of ours, on a connection outside of a transaction.
-    """
-    sql, before, behind = lone(append[:3], append.contexts[0], append.rows[0], rows)
-    stream_id, data = ids(append.stream_ids), append.data[0]
-    (found,) = await fetch(sql, stream_id, *before, new_beginning(), data, *behind)
     recorded_at: datetime = found[0]
     return recorded_at
 

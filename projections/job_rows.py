@@ -21,7 +21,7 @@ from reactorcide.eventstore.domain.events import (
 from reactorcide.eventstore.domain.job import HELD, JobState, Status
 from reactorcide.eventstore.guard_sql import EVENT_ID, Choice, Guard
 from reactorcide.eventstore.handle import Change
-from reactorcide.eventstore.inline_rows import FreshRows, GuardedRows, InlineRows, Rows
+from reactorcide.eventstore.inline_rows import Announced, FreshRows, GuardedRows, InlineRows, Rows
 from reactorcide.eventstore.record import Row
 from reactorcide.projections.jobs import ENDING, changing, constant
 from reactorcide.projections.sql import statements
@@ -32,6 +32,8 @@ Likewise: TypeAlias = Callable[[JobState, JobState], JobState]
 _READY: Final = "into_ready"
 _WAITING: Final = frozenset({Status.SUBMITTED, Status.QUEUED})
 
+ANNOUNCED: Final = Announced(("jobs", "events"), "submit_and_ring")
+"""Of jobs that may run."""
 
 _CLAIMED: Final = SQL["claim_rows"].format(
     status="claimed", version="version", started_at="NULL", worker=17, seconds=18
@@ -49,6 +51,8 @@ _FIRST: Final = SQL["first_standing"].format(event_id=EVENT_ID), _CLAIMED, SQL["
 FIRST: Final = Choice(SQL["first_chosen"], *_FIRST)
 """A claim of the jobs that come first, without a look before: the parameters are the queues, the
 labels as JSON, how many at most, the worker and the seconds of the lease."""
+FIRST_OF_ONE: Final = Choice(SQL["first_chosen_of_one"], *_FIRST)
+"""The same of one queue."""
 FIRST_AFTER: Final = Choice(SQL["first_chosen_after"], *_FIRST)
 """The same of one queue, of what comes after a job: its priority and its id are further parameters.
 """
@@ -183,7 +187,7 @@ def new_row(change: Change[JobState]) -> Row:
 def rows_to_new(written: Sequence[Row]) -> FreshRows:
     """Return the rows of jobs that are queued since they were submitted; see `new_row`."""
     same, arguments = _in_common(_READY, written)
-    return _fresh_rows(_READY, same, arguments, len(written))
+    return _fresh_rows(_READY, same, arguments, len(written), ANNOUNCED)
 
 
 def _in_common(place: str, written: Sequence[Row]) -> tuple[frozenset[str], Row]:
@@ -198,10 +202,14 @@ def _in_common(place: str, written: Sequence[Row]) -> tuple[frozenset[str], Row]
 
 
 def _fresh_rows(
-    place: str, same: frozenset[str], arguments: tuple[Any, ...], count: int
+    place: str,
+    same: frozenset[str],
+    arguments: tuple[Any, ...],
+    count: int,
+    announced: Announced | None = None,
 ) -> FreshRows:
     counts = (count,) if "queue_name" in same else ()
-    return FreshRows(fresh_rows_sql(place, same), (*arguments, *counts))
+    return FreshRows(fresh_rows_sql(place, same), (*arguments, *counts), announced)
 
 
 @cache

@@ -173,6 +173,13 @@ SELECT j.*, (row_number() OVER ())::int AS nth FROM (
     ORDER BY r.priority DESC, r.job_id LIMIT $16
 ) AS j
 
+-- name: first_chosen_of_one  the same of one queue alone
+SELECT f.place, (row_number() OVER ())::int AS nth FROM (
+    SELECT ctid AS place FROM jobs_ready
+    WHERE queue_name = ($14::text[])[1] AND available_at IS NULL AND labels <@ $15::jsonb
+    ORDER BY priority DESC, job_id LIMIT $16 FOR UPDATE SKIP LOCKED
+) AS f
+
 -- name: first_chosen_after  the same of one queue, of what comes after job $20 of priority $19
 -- The second part begins when the first gave less than was asked for: rows are locked as they come.
 SELECT r.place, (row_number() OVER ())::int AS nth FROM (
@@ -204,21 +211,16 @@ RETURNING j.job_id AS stream_id, j.version + 1 AS version, {event_id} AS event_i
 -- A retry that is due is not, but counts: who is woken again and again would never look for it.
 -- Without any there is a row all the same, which says so: who comes too late need not look.
 SELECT
-    f.stream_id, f.version, NULL AS tried, f.position, f.schema_version,
-    (f.data - 'args')::text AS data, (f.data -> 'args')::text AS args,
-    t.recorded_at, t.chosen
-FROM (
-    SELECT now() AS recorded_at, (SELECT count(*) FROM chosen)
+    s.stream_id, s.version, NULL AS tried, e.position, e.schema_version,
+    (e.data - 'args')::text AS data, (e.data -> 'args')::text AS args, now() AS recorded_at,
+    (SELECT count(*) FROM chosen)
         + (SELECT EXISTS (SELECT FROM jobs_ready WHERE available_at <= now()))::int AS chosen
-) AS t
-LEFT JOIN (
-    SELECT s.stream_id, s.version, s.priority, e.position, e.schema_version, e.data
-    FROM standing AS s
-    CROSS JOIN LATERAL (
-        SELECT * FROM events WHERE stream_id = s.stream_id AND version = 1 LIMIT 1
-    ) AS e
-) AS f ON true
-ORDER BY f.priority DESC, f.stream_id
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN standing AS s ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM events WHERE stream_id = s.stream_id AND version = 1 LIMIT 1
+) AS e ON true
+ORDER BY s.priority DESC, s.stream_id
 
 -- name: start_standing  note the start of the jobs that are claimed at the version expected
 UPDATE jobs_held AS j SET

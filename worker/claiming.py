@@ -50,7 +50,7 @@ class Claims:
         self._lane = Lane(database)
         self._suggestions = Suggestions(read, self._lane, settings, now)
         context = Context(actor_type="worker", actor_id=worker_id)
-        self._first_claims = FirstClaims(self._lane, context, settings)
+        self._first_claims = FirstClaims(self._lane, context, settings, self._command(now()))
         self._is_left = False
         """Something came first that is left to who looks."""
         self.know: Final = self._suggestions.scan.know
@@ -76,7 +76,7 @@ class Claims:
 
     async def _claim_first(self, slots: int) -> Claim | None:
         """Claim what comes first, unless somebody has to look for it."""
-        claim = await self._first_claims.claim(slots, self._command(self._now()))
+        claim = await self._first_claims.claim(slots)
         if claim is None or (claim.has_left and not claim.found):
             return None
         self._is_left = claim.has_left

@@ -103,12 +103,12 @@ class DirectCoordinator:
         self._log = LogWriter(doors.read)
         self.objects = ObjectStore(settings.object_store_url)
         self.artifacts = ArtifactRecords(doors.read, self.objects)
+        self._clock_ahead = timedelta(0)
         self._holdings = holdings = Holdings(doors.write, self._context, self._learn_time)
         with_whom = doors.database, doors.read, holdings, doors.doorbell, self._now
         self._claims = Claims(settings, worker_id, *with_whom)
         self._ending_writer = EndingWriter(self._holdings, self._command, doors.doorbell, self._now)
         self._endings = Endings(self._ending_writer.write)
-        self._clock_ahead = timedelta(0)
         self._due_since = _LONG_AGO
         # While its attempt works with them.
         self._secrets: WeakValueDictionary[AttemptKey, Secrets] = WeakValueDictionary()

@@ -2,8 +2,8 @@
 
 One statement instead of two, and workers that meet pass over what others are taking: nobody wants
 what another has just got. It is for jobs that never ran: the rules are asked once, since these
-all stand alike, and decide before anybody knows for which. What else there may be is left to who
-looks.
+all stand alike at any time, and decide before anybody knows for which. What else there may be is
+left to who looks.
 """
 
 import json
@@ -51,7 +51,15 @@ class FirstClaim(NamedTuple):
 class FirstClaims:
     """One worker's claims of this kind; one at a time."""
 
-    def __init__(self, lane: Lane, context: Context, settings: WorkerSettings) -> None:
+    def __init__(
+        self, lane: Lane, context: Context, settings: WorkerSettings, command: ClaimJob
+    ) -> None:
+        """`command` is what is asked for each time: the rules are asked once for all of them."""
+        before = _new_job()
+        (event,) = JOB.decide(before, command)
+        self._said = JOB.stream_type, *encode(NO_ID, event)[1:]
+        self._model = JOB.evolve(before, event)
+        self._holder = command.worker_id, command.lease_seconds
         self._lane = lane
         self._context = context
         self._queues = settings.queues
@@ -75,33 +83,29 @@ class FirstClaims:
         is_among_others = time.monotonic() - self._met_at < _MET_SECONDS
         return is_among_others and self._is_for_many and not self._has_met_commands
 
-    async def claim(self, slots: int, command: ClaimJob) -> FirstClaim | None:
+    async def claim(self, slots: int) -> FirstClaim | None:
         """Claim up to `slots` jobs, some hundreds at most; None: it is left to who looks."""
-        before = _new_job()
-        (event,) = JOB.decide(before, command)
-        said = JOB.stream_type, *encode(NO_ID, event)[1:]
-        append = AppendToFound(*said, self._context, new_beginning())
         most = min(slots, _MOST if self.is_usual else _FEW)
         began = time.monotonic()
         if self._scan.is_due(began):
             self._scan.restart()
         after = self._scan.after
-        claimed = await self._claim(append, most, command, after)
+        claimed = await self._claim(most, after)
         if claimed is None:
             return None
         found, chosen, recorded_at = claimed
         is_full = len(found) == most
         self._learn(found, began, is_full=is_full)
         has_more = is_full or len(found) < chosen or after is not None
-        model = JOB.evolve(before, event)
-        return FirstClaim(found, model, has_more, len(found) < chosen, recorded_at)
+        return FirstClaim(found, self._model, has_more, len(found) < chosen, recorded_at)
 
-    async def _claim(
-        self, append: AppendToFound, most: int, command: ClaimJob, after: tuple[int, UUID] | None
-    ) -> FirstClaimed | None:
-        choice = job_rows.FIRST if after is None else job_rows.FIRST_AFTER
-        holder = command.worker_id, command.lease_seconds
-        arguments = self._queues, self._labels, most, *holder, *(after or ())
+    async def _claim(self, most: int, after: tuple[int, UUID] | None) -> FirstClaimed | None:
+        append = AppendToFound(*self._said, self._context, new_beginning())
+        if after is not None:
+            choice = job_rows.FIRST_AFTER
+        else:
+            choice = job_rows.FIRST_OF_ONE if len(self._queues) == 1 else job_rows.FIRST
+        arguments = self._queues, self._labels, most, *self._holder, *(after or ())
         with our_errors():
             rows = await store.append_to_found(self._lane.fetch_kept, append, choice, arguments)
         return job_suggestions.first_claimed(rows)

@@ -72,8 +72,7 @@ async def submit_job(call: Call[JobRequest | AlikeJobs, None]) -> Response:
     if isinstance(asked, AlikeJobs):
         if key is None:
             (job_id,), (text,) = await _submitted_alike(call, asked)
-            made = Made(HTTPStatus.CREATED, text.encode(), location_of(job_id), NEW_ETAG)
-            return _announced(call, made).response()
+            return Made(HTTPStatus.CREATED, text.encode(), location_of(job_id), NEW_ETAG).response()
         (asked,) = asked.each()
     submission = Submission(asked.submitted(call.caller.user_id, call.services.sealer.seal))
     if key is None and asked.unique_key is None:
@@ -95,7 +94,7 @@ async def submit_batch(call: Call[BatchRequest | AlikeJobs, None]) -> Response:
         if key is None:
             _, texts = await _submitted_alike(call, asked)
             body = f'{{"jobs":[{",".join(texts)}]}}'.encode()
-            return _announced(call, Made(HTTPStatus.CREATED, body)).response()
+            return Made(HTTPStatus.CREATED, body).response()
         requests = asked.each()
     else:
         requests = asked.jobs
@@ -116,10 +115,13 @@ async def submit_batch(call: Call[BatchRequest | AlikeJobs, None]) -> Response:
 
 
 async def _submitted_alike(call: Call[Any, None], alike: AlikeJobs) -> tuple[list[UUID], list[str]]:
-    """Submit jobs that nothing holds back, all or nothing; return their ids, and them as JSON."""
-    user_id = call.caller.user_id
+    """Submit jobs that nothing holds back, all or nothing, and ring.
+
+    Return their ids, and them as JSON.
+    """
+    user_id, services = call.caller.user_id, call.services
     append = new_alike(*alike.columns(user_id), call.context)
-    made_at = await call.services.jobs.append_to_new(append, job_rows.rows_to_new)
+    made_at = await services.jobs.append_to_new(append, job_rows.rows_to_new, services.doorbell)
     return append.stream_ids, alike.shown(user_id, append.stream_ids, made_at)
 
 

@@ -29,6 +29,7 @@ from reactorcide.worker.first_claims import FirstClaims
 from reactorcide.worker.holdings import Holdings
 
 MOST: Final = 8
+COMMAND: Final = ClaimJob(new_id(), 15, datetime.now(UTC))
 
 
 async def claimed(worker: DirectCoordinator, slots: int = 4) -> tuple[list[UUID], bool]:
@@ -43,11 +44,11 @@ async def claims_among_others(
 ) -> AsyncIterator[Callable[[int], Awaitable[tuple[list[UUID], bool]]]]:
     """Lend what claims as a worker of handlers does that has met another one."""
     lane, settings = Lane(database), settings_for(folder, handlers=("some.module",))
-    claims = FirstClaims(lane, Context(actor_type="worker", actor_id=new_id()), settings)
+    claims = FirstClaims(lane, Context(actor_type="worker", actor_id=new_id()), settings, COMMAND)
     claims.meet()
 
     async def claim(slots: int) -> tuple[list[UUID], bool]:
-        found = await claims.claim(slots, ClaimJob(new_id(), 15, datetime.now(UTC)))
+        found = await claims.claim(slots)
         assert found is not None
         return [one.job_id for one in found.found], found.has_more
 
@@ -124,11 +125,12 @@ async def test_commands_are_looked_for_before_they_are_claimed(
     """So that these are started by the statement that claims them."""
     await desk.submit()
     lane = Lane(database)
-    claims = FirstClaims(lane, Context(), settings_for(tmp_path, handlers=("some.module",)))
+    settings = settings_for(tmp_path, handlers=("some.module",))
+    claims = FirstClaims(lane, Context(), settings, COMMAND)
     assert not claims.is_usual
     claims.meet()
     assert claims.is_usual
-    await claims.claim(1, ClaimJob(new_id(), 15, datetime.now(UTC)))
+    await claims.claim(1)
     assert not claims.is_usual
     await lane.close()
 
@@ -222,8 +224,8 @@ async def test_the_ends_of_handlers_claimed_so_go_together(
     handler, command = await desk.call("test.nothing"), await desk.submit("true")
     lane, context = Lane(database), Context(actor_type="worker", actor_id=new_id())
     holdings = Holdings(desk.write, context, lambda _: None)
-    claims = FirstClaims(lane, context, settings_for(tmp_path))
-    claim = await claims.claim(2, ClaimJob(new_id(), 15, datetime.now(UTC)))
+    claims = FirstClaims(lane, context, settings_for(tmp_path), COMMAND)
+    claim = await claims.claim(2)
     await lane.close()
     assert claim is not None
     keys = [one.key for one in holdings.take(claim)]
@@ -240,8 +242,8 @@ async def test_the_log_has_the_last_word(database: Database, desk: Desk, tmp_pat
     row = "UPDATE jobs SET status = 'queued', version = 1 WHERE job_id = $1"
     await desk.pool.execute(row, job_id)
     lane, context = Lane(database), Context(actor_type="worker", actor_id=new_id())
-    claims = FirstClaims(lane, context, settings_for(tmp_path))
-    claim = await claims.claim(1, ClaimJob(new_id(), 15, datetime.now(UTC)))
+    claims = FirstClaims(lane, context, settings_for(tmp_path), COMMAND)
+    claim = await claims.claim(1)
     await lane.close()
     assert claim is None
     assert await desk.names(job_id) == ["submitted", "cancelled"]

@@ -1,0 +1,1 @@
+DROP PROCEDURE submit_and_ring;
