@@ -56,6 +56,9 @@ FIRST_OF_ONE: Final = Choice(SQL["first_chosen_of_one"], *_FIRST)
 FIRST_AFTER: Final = Choice(SQL["first_chosen_after"], *_FIRST)
 """The same of one queue, of what comes after a job: its priority and its id are further parameters.
 """
+FIRST_LATELY: Final = Choice(SQL["first_chosen_lately"], *_FIRST)
+"""The same of what comes after some jobs, each in its queue and priority: the priorities and the
+ids of these are further parameters, as long as the queues."""
 START: Final = Guard(SQL["start_standing"], SQL["start_rows"])
 COMPLETE: Final = Guard(
     SQL["complete_standing"], SQL["complete_rows"], (("exit_code", "int"), ("result", "jsonb"))

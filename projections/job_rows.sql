@@ -199,6 +199,19 @@ SELECT r.place, (row_number() OVER ())::int AS nth FROM (
     LIMIT $16
 ) AS r
 
+-- name: first_chosen_lately  of some queues and priorities what comes after a job of each ($19, $20)
+SELECT j.*, (row_number() OVER ())::int AS nth FROM (
+    SELECT r.place
+    FROM unnest($14::text[], $19::int[], $20::uuid[]) AS class (queue_name, priority, after)
+    CROSS JOIN LATERAL (
+        SELECT ctid AS place, priority, job_id FROM jobs_ready
+        WHERE queue_name = class.queue_name AND priority = class.priority
+            AND job_id > class.after AND available_at IS NULL AND labels <@ $15::jsonb
+        ORDER BY job_id LIMIT $16 FOR UPDATE SKIP LOCKED
+    ) AS r
+    ORDER BY r.priority DESC, r.job_id LIMIT $16
+) AS j
+
 -- name: first_standing  take those that never ran: they all stand alike
 DELETE FROM jobs_ready AS j USING chosen AS c
 WHERE j.ctid = c.place AND j.attempt = 0

@@ -18,6 +18,8 @@ from reactorcide.projections.job_suggestions import Share
 _ANEW_SECONDS: Final = 0.1
 _ANEW_EFFORT: Final = 20.0
 """Looking from the top takes at most this part of the time: much, where many rows are dead."""
+DEAR_SECONDS: Final = 0.02
+"""A look from the top that takes so long is to be made seldom, even at the end."""
 _SALT_SECONDS: Final = 1.0
 """Whenever the hash changes, workers want what others are just claiming."""
 _ALONE_SECONDS: Final = 2.0
@@ -44,6 +46,15 @@ class ClaimScan:
     def is_due(self, now: float) -> bool:
         """Say whether it is time to begin from the top."""
         return now - self._began_at > self._anew_seconds
+
+    @property
+    def is_dear(self) -> bool:
+        """Whether a look from the top took long: it walks over many rows that are gone."""
+        return self._anew_seconds > DEAR_SECONDS * _ANEW_EFFORT
+
+    def due_in(self, now: float) -> float:
+        """Return after how many seconds it is time to begin from the top."""
+        return max(self._began_at + self._anew_seconds - now, 0.0)
 
     def restart(self) -> None:
         """Look from the top next time."""

@@ -1,10 +1,12 @@
-"""One worker's claims: in which of two ways the next jobs are taken.
+"""One worker's claims: in which of three ways the next jobs are taken.
 
 Either the table is asked first what there is (`suggestions`), or what comes first is claimed at
-once (`first_claims`). It decides nothing about jobs, and writes through `holdings`.
+once (`first_claims`), or, where the way there from the top is long, what came lately
+(`latest_jobs`). It decides nothing about jobs, and writes through `holdings`.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -14,9 +16,12 @@ from reactorcide.eventstore.domain.job import ClaimJob
 from reactorcide.eventstore.doorbell import Doorbell
 from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.record import Context
+from reactorcide.projections.job_suggestions import Suggested
+from reactorcide.worker.claim_scan import DEAR_SECONDS
 from reactorcide.worker.coordinator import Claim
-from reactorcide.worker.first_claims import FirstClaims
+from reactorcide.worker.first_claims import FirstClaim, FirstClaims
 from reactorcide.worker.holdings import Holdings
+from reactorcide.worker.latest_jobs import LatestJobs
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.suggestions import Suggestions
 
@@ -53,6 +58,9 @@ class Claims:
         self._first_claims = FirstClaims(self._lane, context, settings, self._command(now()))
         self._is_left = False
         """Something came first that is left to who looks."""
+        self._latest = LatestJobs()
+        self._is_behind = False
+        """Something was claimed without regard to what came before."""
         self.know: Final = self._suggestions.scan.know
         """Takes note of which of how many workers this one is."""
 
@@ -66,6 +74,8 @@ class Claims:
 
     async def claim(self, slots: int, *, is_woken: bool) -> Claim:
         """Take up to `slots` jobs; see `Coordinator.claim`."""
+        if self._suggestions.scan.is_dear:
+            return await self._claim_latest(slots)
         is_usual = self._first_claims.is_usual
         if is_usual:
             await self._suggestions.put_back()
@@ -74,17 +84,42 @@ class Claims:
             return claim
         return await self._claim_suggested(slots, is_for_once=is_usual)
 
+    def look_in(self) -> float | None:
+        """Return after how many seconds to claim though nobody rings; None: need not be."""
+        if not (self._suggestions.scan.is_dear and self._is_behind):
+            return None
+        return self._suggestions.scan.due_in(self._now().timestamp())
+
+    async def _claim_latest(self, slots: int) -> Claim:
+        """Claim what came lately, and now and then what a look from the top finds: that is dear."""
+        is_due = self._suggestions.scan.is_due(self._now().timestamp())
+        if self._latest and not is_due:
+            claim = await self._first_claims.claim_latest(slots, self._latest.begin())
+            if claim is not None:
+                self._is_behind = True
+                return self._taken(claim)
+        await self._suggestions.put_back()
+        self._is_behind = False
+        return await self._claim_suggested(slots, is_for_once=True)
+
     async def _claim_first(self, slots: int) -> Claim | None:
         """Claim what comes first, unless somebody has to look for it."""
+        began = time.monotonic()
         claim = await self._first_claims.claim(slots)
         if claim is None or (claim.has_left and not claim.found):
             return None
-        self._is_left = claim.has_left
-        if claim.found:
-            self._suggestions.served(claim.found)
-            self._ring(has_more=claim.has_more)
+        # Whether it is the way from the top that takes so long, a look tells.
+        self._is_left = claim.has_left or time.monotonic() - began > DEAR_SECONDS
         if not claim.has_more and not claim.has_left:
             self._suggestions.emptied()
+        return self._taken(claim)
+
+    def _taken(self, claim: FirstClaim) -> Claim:
+        """Take note of what was claimed without a look."""
+        if claim.found:
+            self._learn(claim.found)
+            self._suggestions.served(claim.found)
+            self._ring(has_more=claim.has_more)
         return Claim(tuple(self._holdings.take(claim)), has_more=claim.has_more)
 
     async def _claim_suggested(self, slots: int, *, is_for_once: bool) -> Claim:
@@ -93,6 +128,7 @@ class Claims:
         self._is_left = False
         if not found:
             return Claim((), has_more=False)
+        self._learn(found)
         # The database found the jobs' time to have come, by the clock that counts.
         times = [at for _, _, state, _ in found if (at := state.available_at) is not None]
         command = self._command(max(self._now(), max(times, default=_LONG_AGO)))
@@ -102,6 +138,10 @@ class Claims:
             self._suggestions.scan.meet(self._now().timestamp())
             self._first_claims.meet()
         return Claim(tuple(taken), has_more=has_more or met_others)
+
+    def _learn(self, found: Sequence[Suggested]) -> None:
+        if self._suggestions.scan.is_dear:
+            self._latest.learn(found)
 
     def _command(self, now: datetime) -> ClaimJob:
         return ClaimJob(self._worker_id, self._lease_seconds, now)

@@ -238,7 +238,10 @@ class DirectCoordinator:
         with our_errors(), database_errors():
             due = await due_jobs.next_due(self._doors.read, self._due_since)
         self._due_since = due.asked_at
-        return due.in_seconds
+        return min(
+            (one for one in (due.in_seconds, self._claims.look_in()) if one is not None),
+            default=None,
+        )
 
     def _now(self) -> datetime:
         """Return the database's time, as far as the last answer told."""

@@ -8,6 +8,7 @@ left to who looks.
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
@@ -17,6 +18,7 @@ from reactorcide.eventstore import store
 from reactorcide.eventstore.codec import encode
 from reactorcide.eventstore.domain.events import JobSubmitted
 from reactorcide.eventstore.domain.job import JOB, ClaimJob, JobState
+from reactorcide.eventstore.guard_sql import Choice
 from reactorcide.eventstore.ids import NO_ID, new_beginning
 from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.record import AppendToFound, Context
@@ -24,6 +26,7 @@ from reactorcide.projections import job_rows, job_suggestions
 from reactorcide.projections.job_suggestions import FirstClaimed, Suggested
 from reactorcide.worker.claim_scan import ClaimScan
 from reactorcide.worker.direct_errors import our_errors
+from reactorcide.worker.latest_jobs import Latest
 from reactorcide.worker.settings import WorkerSettings
 
 _MOST: Final = 500
@@ -90,22 +93,35 @@ class FirstClaims:
         if self._scan.is_due(began):
             self._scan.restart()
         after = self._scan.after
-        claimed = await self._claim(most, after)
-        if claimed is None:
-            return None
-        found, chosen, recorded_at = claimed
-        is_full = len(found) == most
-        self._learn(found, began, is_full=is_full)
-        has_more = is_full or len(found) < chosen or after is not None
-        return FirstClaim(found, self._model, has_more, len(found) < chosen, recorded_at)
-
-    async def _claim(self, most: int, after: tuple[int, UUID] | None) -> FirstClaimed | None:
-        append = AppendToFound(*self._said, self._context, new_beginning())
         if after is not None:
             choice = job_rows.FIRST_AFTER
         else:
             choice = job_rows.FIRST_OF_ONE if len(self._queues) == 1 else job_rows.FIRST
-        arguments = self._queues, self._labels, most, *self._holder, *(after or ())
+        claimed = await self._claim(choice, self._queues, most, *(after or ()))
+        if claimed is None:
+            return None
+        found, chosen, recorded_at = claimed
+        is_full, has_left = len(found) == most, len(found) < chosen
+        self._learn(found, began, is_full=is_full)
+        has_more = is_full or has_left or after is not None
+        return FirstClaim(found, self._model, has_more, has_left, recorded_at)
+
+    async def claim_latest(self, slots: int, latest: Latest) -> FirstClaim | None:
+        """Claim up to `slots` of what came lately; None: it is left to who looks from the top."""
+        queues, *begin = latest
+        most = min(slots, max(_MOST // len(queues), _FEW))
+        claimed = await self._claim(job_rows.FIRST_LATELY, queues, most, *begin)
+        if claimed is None:
+            return None
+        found, chosen, recorded_at = claimed
+        has_left = len(found) < chosen
+        return FirstClaim(found, self._model, len(found) == most, has_left, recorded_at)
+
+    async def _claim(
+        self, choice: Choice, queues: Sequence[str], most: int, *begin: object
+    ) -> FirstClaimed | None:
+        append = AppendToFound(*self._said, self._context, new_beginning())
+        arguments = queues, self._labels, most, *self._holder, *begin
         with our_errors():
             rows = await store.append_to_found(self._lane.fetch_kept, append, choice, arguments)
         return job_suggestions.first_claimed(rows)

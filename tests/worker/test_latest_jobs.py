@@ -1,0 +1,171 @@
+"""Where a look from the top is dear: what came lately is claimed without one, all else soon."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reactorcide.eventstore.database import Database
+from reactorcide.eventstore.domain.job import JobState, Released, Status
+from reactorcide.eventstore.ids import new_id
+from reactorcide.projections.job_suggestions import Suggested
+from reactorcide.tests.worker.jobs_at_work import (
+    SEALER,
+    Desk,
+    call_of,
+    eventually,
+    settings_for,
+    working,
+)
+from reactorcide.worker import claim_scan
+from reactorcide.worker.direct import DirectCoordinator, open_coordinator
+from reactorcide.worker.latest_jobs import LatestJobs
+
+_TIME_BITS = 80
+TIMES = st.integers(1_600_000_000_000, 1_900_000_000_000)
+NOISE = st.integers(0, (1 << _TIME_BITS) - 1)
+
+
+def job(priority: int, job_id: UUID, queue: str = "default") -> Suggested:
+    """Return a job as a claim has it."""
+    submitted = call_of("any", priority=priority, queue_name=queue)
+    return Suggested(job_id, 1, JobState(Status.QUEUED, submitted), None)
+
+
+@pytest.fixture
+def _dear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call every look from the top dear."""
+    monkeypatch.setattr(claim_scan, "DEAR_SECONDS", 0.0)
+
+
+@pytest.fixture
+def _seldom(monkeypatch: pytest.MonkeyPatch, _dear: None) -> None:
+    """And have only the first be made."""
+    monkeypatch.setattr(claim_scan, "_ANEW_SECONDS", 3600.0)
+
+
+async def claimed(worker: DirectCoordinator, slots: int = 4) -> tuple[list[UUID], bool]:
+    """Claim as a woken worker does; return the jobs, and whether there may be more."""
+    claim = await worker.claim(slots, is_woken=True)
+    return [one.key.job_id for one in claim.attempts], claim.has_more
+
+
+@given(TIMES, NOISE, NOISE, st.integers(0, 499))
+def test_whose_id_is_a_little_older_is_not_passed_over(
+    at: int, noise: int, other: int, earlier: int
+) -> None:
+    """Half a second: clocks differ, and what has its id first may be in the table last."""
+    latest = LatestJobs()
+    newest = UUID(int=(at << _TIME_BITS) | noise)
+    latest.learn([job(0, newest)])
+    (after,) = latest.begin().after
+    assert after < UUID(int=((at - earlier) << _TIME_BITS) | other)
+    assert after < newest
+
+
+@given(st.lists(st.tuples(st.sampled_from(["one", "two"]), st.integers(-2, 2)), max_size=20))
+def test_the_newest_of_each_queue_and_priority_counts(kinds: list[tuple[str, int]]) -> None:
+    """In whatever order they are learned."""
+    latest, reverse = LatestJobs(), LatestJobs()
+    jobs = [job(priority, new_id(), queue) for queue, priority in kinds]
+    latest.learn(jobs)
+    reverse.learn(reversed(jobs))
+    queues, priorities, after = latest.begin()
+    assert bool(latest) == bool(kinds)
+    assert set(zip(queues, priorities, strict=True)) == set(kinds)
+    assert len(after) == len(set(kinds))
+    assert sorted(zip(*latest.begin(), strict=True)) == sorted(zip(*reverse.begin(), strict=True))
+
+
+def test_no_more_kinds_are_kept_than_are_worth_a_probe() -> None:
+    """All are forgotten then, and a look from the top begins anew."""
+    latest = LatestJobs()
+    latest.learn([job(priority, new_id()) for priority in range(64)])
+    assert latest
+    latest.learn([job(64, new_id())])
+    assert not latest
+
+
+@pytest.mark.usefixtures("_seldom")
+async def test_what_came_lately_is_claimed_the_best_first(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """Of what priorities were seen; another one waits for a look, and that is announced."""
+    first = [await desk.submit(), await desk.submit(priority=5)]
+    async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
+        assert await claimed(worker) == (first[::-1], False)
+        assert await worker.next_due_seconds() is None
+        usual = [await desk.submit(), await desk.submit()]
+        better = [await desk.submit(priority=5), await desk.submit(priority=5)]
+        assert await claimed(worker, 3) == ([*better, usual[0]], True)
+        unseen = await desk.submit(priority=7)
+        assert await claimed(worker) == ([usual[1]], False)
+        assert await claimed(worker) == ([], False)
+        due = await worker.next_due_seconds()
+        assert due is not None
+        assert 3000 < due <= 3600
+        assert await desk.names(unseen) == ["submitted"]
+
+
+@pytest.mark.usefixtures("_dear")
+async def test_what_was_passed_over_is_found_soon(
+    database: Database, desk: Desk, tmp_path: Path
+) -> None:
+    """Unseen priorities, second attempts and what is due, by a worker that nobody rings for."""
+    settings = settings_for(tmp_path, poll_seconds=3600.0)
+    async with open_coordinator(settings, database, SEALER) as one:
+        released = await desk.submit()
+        (attempt,) = (await one.claim(1)).attempts
+        await one.finish(attempt.key, Released("not now"))
+    async with working(database, settings):
+        ids = [released]
+        for priority in (0, 5, 0, -5, 7):
+            ids.append(await desk.submit(priority=priority))
+            retry = await desk.submit(max_attempts=2, rings=False)
+            await desk.pool.execute(
+                "UPDATE jobs SET available_at = now() + $2 WHERE job_id = $1 AND status = 'queued'",
+                retry,
+                timedelta(seconds=0.05),
+            )
+            ids.append(retry)
+
+        async def have_ended() -> bool:
+            return [(await desk.job(one)).state.status for one in ids] == ["completed"] * len(ids)
+
+        await eventually(have_ended)
+
+
+@pytest.mark.usefixtures("_dear")
+@pytest.mark.parametrize("slots", [1, 7])
+async def test_each_job_is_claimed_once_by_many(
+    database: Database, desk: Desk, tmp_path: Path, slots: int
+) -> None:
+    """Workers that look, and that claim what came lately."""
+    ids: list[UUID] = []
+    seen: list[UUID] = []
+
+    async def work(worker: DirectCoordinator) -> None:
+        has_more = True
+        while has_more:
+            jobs, has_more = await claimed(worker, slots)
+            seen.extend(jobs)
+
+    async with (
+        open_coordinator(settings_for(tmp_path), database, SEALER) as one,
+        open_coordinator(settings_for(tmp_path), database, SEALER) as two,
+        open_coordinator(settings_for(tmp_path), database, SEALER) as three,
+    ):
+        for turn in range(4):
+            ids += [await desk.submit(priority=turn % 2) for _ in range(10)]
+            await asyncio.gather(work(one), work(two), work(three))
+
+        async def are_all_claimed() -> bool:
+            await work(one)
+            return len(seen) >= len(ids)
+
+        await eventually(are_all_claimed)
+    assert sorted(seen) == sorted(ids)
