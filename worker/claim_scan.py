@@ -19,7 +19,7 @@ _ANEW_SECONDS: Final = 0.1
 _ANEW_EFFORT: Final = 20.0
 """Looking from the top takes at most this part of the time: much, where many rows are dead."""
 DEAR_SECONDS: Final = 0.02
-"""A look from the top that takes so long is to be made seldom, even at the end."""
+"""Where looks from the top take so long they are to be made seldom, even at the end."""
 _SALT_SECONDS: Final = 1.0
 """Whenever the hash changes, workers want what others are just claiming."""
 _ALONE_SECONDS: Final = 2.0
@@ -34,6 +34,9 @@ class ClaimScan:
         """Priority and id of the job to go on from; None: from the top."""
         self._began_at = float("-inf")
         self._anew_seconds = _ANEW_SECONDS
+        self.is_dear = False
+        """The last two looks from the top took long: they walk over many rows that are gone."""
+        self._was_slow = False
         self._parts = 1
         self._met_at = float("-inf")
         self._rank = random.randrange(_PARTS)  # noqa: S311  as long as nobody told
@@ -46,11 +49,6 @@ class ClaimScan:
     def is_due(self, now: float) -> bool:
         """Say whether it is time to begin from the top."""
         return now - self._began_at > self._anew_seconds
-
-    @property
-    def is_dear(self) -> bool:
-        """Whether a look from the top took long: it walks over many rows that are gone."""
-        return self._anew_seconds > DEAR_SECONDS * _ANEW_EFFORT
 
     def due_in(self, now: float) -> float:
         """Return after how many seconds it is time to begin from the top."""
@@ -76,6 +74,8 @@ class ClaimScan:
     def found(self, last: tuple[int, UUID] | None, now: float, seconds: float) -> None:
         """Go on after `last`; None: that was the end. `seconds` is how long the look took."""
         if self.after is None:
+            is_slow = seconds > DEAR_SECONDS
+            self.is_dear, self._was_slow = is_slow and self._was_slow, is_slow
             self._began_at = now
             self._anew_seconds = max(_ANEW_SECONDS, seconds * _ANEW_EFFORT)
         self.after = last

@@ -15,6 +15,7 @@ from reactorcide.tests.worker.handlers_at_work import CALLED, GO
 from reactorcide.tests.worker.jobs_at_work import AtWork, Desk, desk_of, settings_for, working
 from reactorcide.tests.worker.sources_at_work import git
 from reactorcide.tests.worker.walls_at_work import Holders, close_runners
+from reactorcide.worker import claim_scan
 from reactorcide.worker.process_runner import ProcessRunner
 from reactorcide.worker.settings import WorkerSettings
 from reactorcide.worker.workspace import Workspace, make_workspace
@@ -22,6 +23,12 @@ from reactorcide.worker.workspace import Workspace, make_workspace
 # How long an example takes is no claim: where a machine is loaded it would fail now and then.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+@pytest.fixture(autouse=True)
+def _no_look_is_dear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call no look dear because other tests keep the machine busy (see test_latest_jobs)."""
+    monkeypatch.setattr(claim_scan, "DEAR_SECONDS", 3600.0)
 
 
 @pytest.fixture

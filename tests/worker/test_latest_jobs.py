@@ -48,6 +48,12 @@ def _seldom(monkeypatch: pytest.MonkeyPatch, _dear: None) -> None:
     monkeypatch.setattr(claim_scan, "_ANEW_SECONDS", 3600.0)
 
 
+async def look_twice(*workers: DirectCoordinator) -> None:
+    """Have workers find that looks are dear: one might be so by chance."""
+    for worker in workers * 2:
+        await worker.claim(1)
+
+
 async def claimed(worker: DirectCoordinator, slots: int = 4) -> tuple[list[UUID], bool]:
     """Claim as a woken worker does; return the jobs, and whether there may be more."""
     claim = await worker.claim(slots, is_woken=True)
@@ -95,8 +101,9 @@ async def test_what_came_lately_is_claimed_the_best_first(
     database: Database, desk: Desk, tmp_path: Path
 ) -> None:
     """Of what priorities were seen; another one waits for a look, and that is announced."""
-    first = [await desk.submit(), await desk.submit(priority=5)]
     async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
+        await look_twice(worker)
+        first = [await desk.submit(), await desk.submit(priority=5)]
         assert await claimed(worker) == (first[::-1], False)
         assert await worker.next_due_seconds() is None
         usual = [await desk.submit(), await desk.submit()]
@@ -159,6 +166,7 @@ async def test_each_job_is_claimed_once_by_many(
         open_coordinator(settings_for(tmp_path), database, SEALER) as two,
         open_coordinator(settings_for(tmp_path), database, SEALER) as three,
     ):
+        await look_twice(one, two, three)
         for turn in range(4):
             ids += [await desk.submit(priority=turn % 2) for _ in range(10)]
             await asyncio.gather(work(one), work(two), work(three))
