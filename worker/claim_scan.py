@@ -18,6 +18,8 @@ from reactorcide.projections.job_suggestions import Share
 _ANEW_SECONDS: Final = 0.1
 _ANEW_EFFORT: Final = 20.0
 """Looking from the top takes at most this part of the time: much, where many rows are dead."""
+_ANEW_LATEST_SECONDS: Final = 5.0
+"""But no job waits longer for such a look: it may have been slow for another reason, once."""
 DEAR_SECONDS: Final = 0.02
 """Where looks from the top take so long they are to be made seldom, even at the end."""
 _SALT_SECONDS: Final = 1.0
@@ -77,7 +79,8 @@ class ClaimScan:
             is_slow = seconds > DEAR_SECONDS
             self.is_dear, self._was_slow = is_slow and self._was_slow, is_slow
             self._began_at = now
-            self._anew_seconds = max(_ANEW_SECONDS, seconds * _ANEW_EFFORT)
+            pause = min(seconds * _ANEW_EFFORT, _ANEW_LATEST_SECONDS)
+            self._anew_seconds = max(pause, _ANEW_SECONDS)
         self.after = last
 
     def meet(self, now: float) -> None:

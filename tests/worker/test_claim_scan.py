@@ -51,13 +51,13 @@ def test_a_new_one_is_due() -> None:
 
 @given(times, st.floats(0, 3), st.lists(st.floats(0, 0.05), max_size=20))
 def test_it_is_due_in_time(now: float, seconds: float, later: list[float]) -> None:
-    """A tenth of a second after a look from the top, or after 20 times what that took.
+    """A tenth of a second after a look from the top, or after 20 times what that took, up to 5 s.
 
     However often it has gone on since, and however long that took.
     """
     scan = ClaimScan()
     scan.found(PLACE, now, seconds)
-    limit = max(0.1, seconds * 20)
+    limit = min(max(0.1, seconds * 20), 5.0)
     for pause in later:
         scan.found(PLACE, now + min(pause, limit / 2), 1)
     assert not scan.is_due(now + limit * 0.9)
