@@ -94,13 +94,14 @@ class Claims:
         """Claim what came lately, and now and then what a look from the top finds: that is dear."""
         is_due = self._suggestions.scan.is_due(self._now().timestamp())
         if self._latest and not is_due:
-            claim = await self._first_claims.claim_latest(slots, self._latest.begin())
-            if claim is not None:
+            first = await self._first_claims.claim_latest(slots, self._latest.begin())
+            if first is not None:
                 self._is_behind = True
-                return self._taken(claim)
+                return self._taken(first)
         await self._suggestions.put_back()
-        self._is_behind = False
-        return await self._claim_suggested(slots, is_for_once=True)
+        claim = await self._claim_suggested(slots, is_for_once=True)
+        self._is_behind = False  # only now: a look that failed has to be made again
+        return claim
 
     async def _claim_first(self, slots: int) -> Claim | None:
         """Claim what comes first, unless somebody has to look for it."""

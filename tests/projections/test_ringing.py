@@ -2,9 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import pytest
 
@@ -109,12 +108,12 @@ async def _replaced(connection: Connection, begin: str, end: str) -> None:
     await connection.execute(definition.replace(begin, end))
 
 
-def _no_room(connection: Connection) -> object:
-    return _replaced(connection, "NOTIFY reactorcide_jobs;", "RAISE program_limit_exceeded;")
+async def _no_room(connection: Connection) -> None:
+    await _replaced(connection, "NOTIFY reactorcide_jobs;", "RAISE program_limit_exceeded;")
 
 
-def _no_right(connection: Connection) -> object:
-    return _replaced(connection, "BEGIN\n", "BEGIN\nRAISE insufficient_privilege;\n")
+async def _no_right(connection: Connection) -> None:
+    await _replaced(connection, "BEGIN\n", "BEGIN\nRAISE insufficient_privilege;\n")
 
 
 @pytest.mark.parametrize("refuses", [_no_room, _no_right])
@@ -123,10 +122,10 @@ async def test_a_ring_that_is_refused_takes_no_submit_with_it(
     lane: AppendLane,
     elsewhere: Doorbell,
     connection: Connection,
-    refuses: Callable[[Connection], object],
+    refuses: Callable[[Connection], Awaitable[None]],
 ) -> None:
     """Behind the commit or before: the job is there once, and rung for by the doorbell."""
-    await refuses(connection)  # type: ignore[misc]
+    await refuses(connection)
     append = submit()
     async with Doorbell(database, ()) as doorbell:
         with elsewhere.listen("jobs") as listener:
@@ -138,15 +137,12 @@ async def test_a_ring_that_is_refused_takes_no_submit_with_it(
 
 
 async def test_a_submit_that_is_refused_is_refused_with_its_ring_too(
-    lane: AppendLane, unconnected: Doorbell, connection: Connection
+    database: Database, lane: AppendLane, unconnected: Doorbell, connection: Connection
 ) -> None:
     """A stream that is there already, and nothing is written."""
     append = submit()
     await lane.append_to_new_one(append, job_rows.rows_to_new, unconnected)
-    again: list[UUID] = append.stream_ids
-    another = Doorbell(Database("postgresql://nobody@127.0.0.1:1/nowhere"), ())
+    again = submit()._replace(stream_ids=append.stream_ids)
     with pytest.raises(StatementRefused):
-        await lane.append_to_new_one(
-            submit()._replace(stream_ids=again), job_rows.rows_to_new, another
-        )
+        await lane.append_to_new_one(again, job_rows.rows_to_new, Doorbell(database, ()))
     assert await connection.fetchval("SELECT count(*) FROM events") == 1
