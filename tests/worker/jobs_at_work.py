@@ -146,6 +146,20 @@ async def eventually(
     return seen
 
 
+async def claimed(worker: DirectCoordinator, slots: int = 4) -> tuple[list[UUID], bool]:
+    """Claim as a woken worker does; return the jobs, and whether there may be more."""
+    claim = await worker.claim(slots, is_woken=True)
+    return [one.key.job_id for one in claim.attempts], claim.has_more
+
+
+async def claimed_all(worker: DirectCoordinator, slots: int, seen: list[UUID]) -> None:
+    """Claim as a woken worker does until there is no more; add the jobs to `seen`."""
+    has_more = True
+    while has_more:
+        jobs, has_more = await claimed(worker, slots)
+        seen.extend(jobs)
+
+
 def lives(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
     try:

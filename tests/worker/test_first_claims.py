@@ -23,19 +23,19 @@ from reactorcide.eventstore.lane import Lane
 from reactorcide.eventstore.record import Context
 from reactorcide.projections.projection import named
 from reactorcide.projections.verify import verify
-from reactorcide.tests.worker.jobs_at_work import SEALER, Desk, settings_for
-from reactorcide.worker.direct import DirectCoordinator, open_coordinator
+from reactorcide.tests.worker.jobs_at_work import (
+    SEALER,
+    Desk,
+    claimed,
+    claimed_all,
+    settings_for,
+)
+from reactorcide.worker.direct import open_coordinator
 from reactorcide.worker.first_claims import FirstClaims
 from reactorcide.worker.holdings import Holdings
 
 MOST: Final = 8
 COMMAND: Final = ClaimJob(new_id(), 15, datetime.now(UTC))
-
-
-async def claimed(worker: DirectCoordinator, slots: int = 4) -> tuple[list[UUID], bool]:
-    """Claim as a woken worker does; return the jobs, and whether there may be more."""
-    claim = await worker.claim(slots, is_woken=True)
-    return [one.key.job_id for one in claim.attempts], claim.has_more
 
 
 @asynccontextmanager
@@ -201,19 +201,13 @@ async def test_woken_workers_claim_each_job_once(
     ids = [await desk.submit() for _ in range(20)]
     seen: list[UUID] = []
 
-    async def work(worker: DirectCoordinator) -> None:
-        has_more = True
-        while has_more:
-            jobs, has_more = await claimed(worker, slots)
-            seen.extend(jobs)
-
     async with (
         open_coordinator(settings_for(tmp_path), database, SEALER) as one,
         open_coordinator(settings_for(tmp_path), database, SEALER) as two,
         open_coordinator(settings_for(tmp_path), database, SEALER) as three,
     ):
-        await asyncio.gather(work(one), work(two), work(three))
-        await work(one)
+        await asyncio.gather(*(claimed_all(each, slots, seen) for each in (one, two, three)))
+        await claimed_all(one, slots, seen)
     assert sorted(seen) == sorted(ids)
 
 

@@ -13,21 +13,28 @@ from reactorcide.eventstore.database import Database
 from reactorcide.eventstore.domain.job import JobState, Released, Status
 from reactorcide.eventstore.ids import new_id
 from reactorcide.projections.job_suggestions import Suggested
+from reactorcide.tests.conftest import Connection
 from reactorcide.tests.worker.jobs_at_work import (
     SEALER,
     Desk,
     call_of,
+    claimed,
+    claimed_all,
     eventually,
     settings_for,
     working,
 )
 from reactorcide.worker import claim_scan
+from reactorcide.worker.coordinator import CoordinatorUnavailable
 from reactorcide.worker.direct import DirectCoordinator, open_coordinator
 from reactorcide.worker.latest_jobs import LatestJobs
 
 _TIME_BITS = 80
 TIMES = st.integers(1_600_000_000_000, 1_900_000_000_000)
 NOISE = st.integers(0, (1 << _TIME_BITS) - 1)
+CUT = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND query LIKE 'WITH chosen%'"""
 
 
 def job(priority: int, job_id: UUID, queue: str = "default") -> Suggested:
@@ -52,12 +59,6 @@ async def look_twice(*workers: DirectCoordinator) -> None:
     """Have workers find that looks are dear: one might be so by chance."""
     for worker in workers * 2:
         await worker.claim(1)
-
-
-async def claimed(worker: DirectCoordinator, slots: int = 4) -> tuple[list[UUID], bool]:
-    """Claim as a woken worker does; return the jobs, and whether there may be more."""
-    claim = await worker.claim(slots, is_woken=True)
-    return [one.key.job_id for one in claim.attempts], claim.has_more
 
 
 @given(TIMES, NOISE, NOISE, st.integers(0, 499))
@@ -147,6 +148,30 @@ async def test_what_was_passed_over_is_found_soon(
 
 
 @pytest.mark.usefixtures("_dear")
+async def test_a_look_that_failed_is_made_again(
+    database: Database, connection: Connection, desk: Desk, tmp_path: Path
+) -> None:
+    """When the connection broke under it, what was passed over still is."""
+    async with open_coordinator(settings_for(tmp_path), database, SEALER) as worker:
+        await look_twice(worker)
+        first = await desk.submit()
+        assert await claimed(worker) == ([first], False)
+        usual = await desk.submit()
+        unseen = await desk.submit(priority=7)
+        assert await claimed(worker, 1) == ([usual], True)
+
+        async def is_due() -> bool:
+            return await worker.next_due_seconds() == 0
+
+        await eventually(is_due)
+        assert await connection.fetchval(CUT) == 1
+        with pytest.raises(CoordinatorUnavailable):
+            await claimed(worker)
+        assert await worker.next_due_seconds() == 0
+        assert await claimed(worker) == ([unseen], False)
+
+
+@pytest.mark.usefixtures("_dear")
 @pytest.mark.parametrize("slots", [1, 7])
 async def test_each_job_is_claimed_once_by_many(
     database: Database, desk: Desk, tmp_path: Path, slots: int
@@ -154,12 +179,6 @@ async def test_each_job_is_claimed_once_by_many(
     """Workers that look, and that claim what came lately."""
     ids: list[UUID] = []
     seen: list[UUID] = []
-
-    async def work(worker: DirectCoordinator) -> None:
-        has_more = True
-        while has_more:
-            jobs, has_more = await claimed(worker, slots)
-            seen.extend(jobs)
 
     async with (
         open_coordinator(settings_for(tmp_path), database, SEALER) as one,
@@ -169,10 +188,10 @@ async def test_each_job_is_claimed_once_by_many(
         await look_twice(one, two, three)
         for turn in range(4):
             ids += [await desk.submit(priority=turn % 2) for _ in range(10)]
-            await asyncio.gather(work(one), work(two), work(three))
+            await asyncio.gather(*(claimed_all(each, slots, seen) for each in (one, two, three)))
 
         async def are_all_claimed() -> bool:
-            await work(one)
+            await claimed_all(one, slots, seen)
             return len(seen) >= len(ids)
 
         await eventually(are_all_claimed)
